@@ -1,0 +1,292 @@
+"""Headers, Request, Response: the values that handlers and middleware exchange. No I/O happens here.
+
+A head that nobody looks at is never split into pairs: `Request` and `Response` keep the validated bytes they
+came with (`raw`) and build `Headers` when somebody asks for them. From then on the `Headers` count.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+from greenproxy.deadline import NEVER, Deadline, Limit
+
+_is_name = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+").fullmatch
+_is_value = re.compile("[\t\x20-\x7e\x80-\xff]*").fullmatch  # RFC 9110 section 5.5, no controls
+
+
+class Headers:
+    """Header fields in their order; names compare without case, values are str (latin-1 on the wire).
+
+    `headers[name]` is the first value (KeyError if there is none); assigning replaces all of that name.
+    Names and values that could split a message raise ValueError.
+    """
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
+        self._items: list[tuple[str, str]] = []
+        for name, value in items.items() if isinstance(items, Mapping) else items:
+            self.add(name, value)
+
+    @classmethod
+    def from_block(cls, block: bytes) -> Headers:
+        """Return the fields of an already validated block: lines `Name: value`, each ended by CRLF."""
+        headers = cls()
+        for line in block.decode("latin-1").split("\r\n"):
+            if line:
+                name, _, value = line.partition(":")
+                headers._items.append((name, value.strip(" \t")))
+        return headers
+
+    def to_block(self) -> bytes:
+        """Return the fields as they go on the wire, each line ended by CRLF."""
+        return "".join([f"{name}: {value}\r\n" for name, value in self._items]).encode("latin-1")
+
+    def __getitem__(self, name: str) -> str:
+        value = self.get(name)
+        if value is None:
+            raise KeyError(name)
+        return value
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        """Return the first value of `name`, or `default`."""
+        wanted = name.lower()
+        for each, value in self._items:
+            if each.lower() == wanted:
+                return value
+        return default
+
+    def get_all(self, name: str) -> list[str]:
+        """Return every value of `name`, in order."""
+        wanted = name.lower()
+        return [value for each, value in self._items if each.lower() == wanted]
+
+    def add(self, name: str, value: str) -> None:
+        """Append a field. Raises ValueError for a name or value that is not legal in HTTP."""
+        if not _is_name(name):
+            raise ValueError(f"not a header name: {name!r}")
+        value = value.strip(" \t")
+        if not _is_value(value):
+            raise ValueError(f"not a value for the header {name}: {value!r}")
+        self._items.append((name, value))
+
+    def set(self, name: str, value: str) -> None:
+        """Replace every field called `name` by one, in the place of the first."""
+        wanted = name.lower()
+        at = next((n for n, (each, _) in enumerate(self._items) if each.lower() == wanted), len(self._items))
+        self.add(name, value)
+        new = self._items.pop()
+        self._items[at:] = [pair for pair in self._items[at:] if pair[0].lower() != wanted]
+        self._items.insert(at, new)
+
+    __setitem__ = set
+
+    def __delitem__(self, name: str) -> None:
+        """Remove every field called `name`; none is not an error."""
+        wanted = name.lower()
+        self._items = [pair for pair in self._items if pair[0].lower() != wanted]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.get(name) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([name for name, _ in self._items])
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def items(self) -> list[tuple[str, str]]:
+        """Return every field as (name, value), in order."""
+        return list(self._items)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Headers):
+            return NotImplemented
+        return [(n.lower(), v) for n, v in self._items] == [(n.lower(), v) for n, v in other._items]
+
+    __hash__ = None  # type: ignore[assignment]  # mutable
+
+    def __repr__(self) -> str:
+        return f"Headers({self._items!r})"
+
+
+class RawHead(Protocol):
+    """What a parsed head from the protocol room offers here: its validated field lines."""
+
+    @property
+    def block(self) -> bytes: ...
+
+
+class ClientAddress(NamedTuple):
+    """Who asks. A client on a Unix socket has the ip `unix:` and port 0."""
+
+    ip: str
+    port: int
+
+
+class Duplex(Protocol):
+    """Two directions of bytes: what a takeover gets from the server, and what `net.stream.Stream` is."""
+
+    def recv(self, max_bytes: int, limit: Limit = NEVER) -> bytes: ...
+
+    def send(self, data: bytes, limit: Limit = NEVER) -> None: ...
+
+    def shutdown_write(self) -> None: ...
+
+
+@runtime_checkable
+class Closable(Protocol):
+    """A body that owns something (a connection, a file) has `close()`, as in WSGI (PEP 3333)."""
+
+    def close(self) -> None: ...
+
+
+class RequestBody(Protocol):
+    """The request's body, read from the client as it is asked for.
+
+    Iterating waits for the next bytes (body-timeout) and raises BodyTimeout, BodyTooLarge, BadRequest or ClientGone.
+    """
+
+    #: True when there is nothing to read: no body, or all of it was read
+    @property
+    def is_complete(self) -> bool: ...
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+    def read(self) -> bytes:
+        """Return the whole (remaining) body; it is kept, so that whoever reads it later gets the same."""
+        ...
+
+
+Body: TypeAlias = bytes | Iterable[bytes]
+Takeover: TypeAlias = Callable[[Duplex], None]
+#: Sends an interim response (1xx) to the client: its status and its field lines.
+Inform: TypeAlias = Callable[[int, bytes], None]
+
+
+def _inform_nobody(status: int, block: bytes) -> None:
+    """The interim responses of a request that no client waits for."""
+
+
+class Trace:
+    """What only the proxy room knows of an exchange and the log wants: filled in on the way.
+
+    `upstream_time_s` runs from the first lease to the end of the response head, summed over tries.
+    """
+
+    __slots__ = ("backend", "retries", "upstream", "upstream_time_s")
+
+    def __init__(self) -> None:
+        self.upstream = ""
+        self.backend = ""
+        self.upstream_time_s = -1.0  # negative: no backend was asked
+        self.retries = 0
+
+
+class Request:
+    """One request. Public to middleware; see `docs/middleware.md`.
+
+    `method`, `target` (as the client sent it, origin-form), `path` (decoded, dots resolved), `query` (without `?`),
+    `version` ("1.0" or "1.1"), `client`, `scheme`, `host` (as sent, port included), `body`, `deadline`, `headers`, `state`.
+    """
+
+    __slots__ = (
+        "_headers", "_state", "body", "client", "deadline", "host", "inform", "method", "path", "peer", "query", "raw",
+        "request_id", "scheme", "target", "trace", "version",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        method: str,
+        target: str,
+        *,
+        path: str,
+        query: str = "",
+        version: str = "1.1",
+        host: str = "",
+        scheme: str = "http",
+        client: ClientAddress = ClientAddress("", 0),
+        headers: Headers | None = None,
+        raw: RawHead | None = None,
+        body: Any = b"",
+        deadline: Deadline = NEVER,
+        inform: Inform = _inform_nobody,
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.path = path
+        self.query = query
+        self.version = version
+        self.host = host
+        self.scheme = scheme
+        self.client = client
+        self.body = body
+        self.deadline = deadline
+        self.raw = raw  # the bytes it came with; no longer true of the fields once `headers` was asked for
+        self.inform = inform
+        self.peer = client  # the socket's other end; `client` may be somebody behind a trusted proxy
+        self.request_id = ""
+        self.trace = Trace()
+        self._headers = headers
+        self._state: dict[str, Any] | None = None
+
+    @property
+    def headers(self) -> Headers:
+        """The header fields; changes to them go to the backend."""
+        if self._headers is None:
+            self._headers = Headers.from_block(self.raw.block) if self.raw is not None else Headers()
+        return self._headers
+
+    @property
+    def headers_if_read(self) -> Headers | None:
+        """The header fields if anybody asked for them, else None: then `raw` still says it all."""
+        return self._headers
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """A dict that the middleware of this request may share."""
+        if self._state is None:
+            self._state = {}
+        return self._state
+
+
+class Response:
+    """One answer. `body` is bytes or an iterable of bytes with an optional `close()`, as in WSGI.
+
+    `reason` is one of `errors.REASONS` when the answer tells of a failure, else "".
+    """
+
+    __slots__ = ("_headers", "body", "raw", "reason", "status", "takeover")
+
+    def __init__(
+        self,
+        status: int = 200,
+        headers: Headers | Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+        body: Body = b"",
+        *,
+        raw: RawHead | None = None,
+    ) -> None:
+        self.status = status
+        self.body: Body = body
+        self.raw = raw
+        self.reason = ""
+        self.takeover: Takeover | None = None  # called with the client's bytes after the head (CONNECT, Upgrade)
+        self._headers = headers if headers is None or isinstance(headers, Headers) else Headers(headers)
+
+    @property
+    def headers(self) -> Headers:
+        """The header fields; changes to them go to the client."""
+        if self._headers is None:
+            self._headers = Headers.from_block(self.raw.block) if self.raw is not None else Headers()
+        return self._headers
+
+    @property
+    def headers_if_read(self) -> Headers | None:
+        """The header fields if anybody asked for them, else None: then `raw` still says it all."""
+        return self._headers
+
+
+Handler: TypeAlias = Callable[[Request], Response]
+Middleware: TypeAlias = Callable[[Request, Handler], Response]

@@ -1,0 +1,1 @@
+"""One file per concern between client and upstream."""

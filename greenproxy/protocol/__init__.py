@@ -1,0 +1,1 @@
+"""Bytes in, messages out. Nothing here knows sockets or greenlets."""

@@ -1,0 +1,1 @@
+"""A request in, its route out."""

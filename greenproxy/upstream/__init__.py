@@ -1,0 +1,1 @@
+"""The servers behind us: pools, balancing, health."""
