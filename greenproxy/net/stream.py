@@ -1,0 +1,237 @@
+"""Stream: one connected, non-blocking raw socket and its watchers. The data path's only way to touch a peer.
+
+Rules that hold here:
+- One greenlet at a time receives from a stream and one sends to it; they may be two.
+- The read watcher is persistent: it stays started while nothing arrives (level-triggered epoll is then silent), so that a
+  close by the peer is noticed during a wait for somebody else, and so that most exchanges need no epoll_ctl.
+- A watcher is stopped and closed before its descriptor is, always; descriptor numbers are reused at once.
+- OSErrors come out as they are: whoever knows the side (client or backend) translates them.
+"""
+
+from __future__ import annotations
+
+import _socket
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from gevent import get_hub
+from gevent.hub import getcurrent  # the C function that gevent itself uses
+
+from greenproxy.deadline import NEVER, Limit
+
+_READ, _WRITE = 1, 2
+_LATE = object()  # what a timer switches into a waiting greenlet
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_FOREVER = float("inf")
+
+
+class Stream:
+    """A connected socket. Takes ownership of `sock`, which becomes non-blocking.
+
+    Waits take a `limit` (a Deadline for a whole stage or a Patience for silence) and raise `limit.late()`.
+    """
+
+    __slots__ = ("_error", "_is_armed", "_loop", "_on_readable", "_reader", "_sock", "_watcher", "_writer")
+
+    def __init__(self, sock: _socket.socket) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._loop = get_hub().loop
+        self._watcher: Any = self._loop.io(sock.fileno(), _READ)
+        self._is_armed = False
+        self._reader: Any = None  # the greenlet that waits for bytes
+        self._writer: Any = None  # the greenlet that waits for room
+        self._on_readable: Callable[[], None] | None = None
+        self._error: BaseException | None = None  # raised in the next wait
+
+    # -------------------------------------------------------------- receiving
+
+    def recv(self, max_bytes: int, limit: Limit = NEVER) -> bytes:
+        """Return what is there, at most `max_bytes`; wait for the first byte if nothing is. b"" is the end of the stream."""
+        try:
+            return self._sock.recv(max_bytes)
+        except BlockingIOError:
+            return self.recv_after_wait(max_bytes, limit)
+
+    def recv_after_wait(self, max_bytes: int, limit: Limit = NEVER) -> bytes:
+        """As `recv`, for when nothing can have arrived yet: waits first and so saves a call that would fail."""
+        while True:
+            self._wait_readable(limit)
+            try:
+                return self._sock.recv(max_bytes)
+            except BlockingIOError:  # somebody else's event, or a wake-up without bytes
+                continue
+
+    def recv_into(self, buffer: memoryview, limit: Limit = NEVER) -> int:
+        """Fill `buffer` with what is there and return how much; wait if nothing is. 0 is the end of the stream."""
+        while True:
+            try:
+                return self._sock.recv_into(buffer)
+            except BlockingIOError:
+                self._wait_readable(limit)
+
+    def recv_now(self, max_bytes: int) -> bytes | None:
+        """Return what is there without waiting: bytes, b"" at the end of the stream, None when nothing has arrived."""
+        try:
+            return self._sock.recv(max_bytes)
+        except BlockingIOError:
+            return None
+
+    def peek_is_eof(self) -> bool:
+        """Return whether the peer has closed its side and nothing is left to read. Does not wait."""
+        try:
+            return not self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    # -------------------------------------------------------------- sending
+
+    def send(self, data: bytes | memoryview, limit: Limit = NEVER) -> None:
+        """Send all of `data`; wait while the peer does not read, each time at most `limit`."""
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent != len(data):
+            self._send_rest(memoryview(data)[sent:], limit)
+
+    def _send_rest(self, rest: memoryview, limit: Limit) -> None:
+        watcher = self._loop.io(self._sock.fileno(), _WRITE)
+        try:
+            while rest:
+                self._wait_writable(watcher, limit)
+                try:
+                    rest = rest[self._sock.send(rest) :]
+                except BlockingIOError:
+                    continue
+        finally:
+            watcher.stop()
+            watcher.close()
+
+    def shutdown_write(self) -> None:
+        """Tell the peer that nothing more comes; a connection that is gone already is no error."""
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            return
+
+    # -------------------------------------------------------------- waiting
+
+    def _wait_readable(self, limit: Limit) -> None:
+        if self._error is not None:
+            self._raise_error()
+        if not self._is_armed:
+            self._watcher.start(self._readable)
+            self._is_armed = True
+        self._reader = getcurrent()
+        try:
+            self._switch(limit)
+        finally:
+            self._reader = None
+
+    def _wait_writable(self, watcher: Any, limit: Limit) -> None:
+        if self._error is not None:
+            self._raise_error()
+        self._writer = me = getcurrent()
+        watcher.start(me.switch)
+        try:
+            self._switch(limit)
+        finally:
+            self._writer = None
+            watcher.stop()
+
+    def _switch(self, limit: Limit) -> None:
+        """Let the hub run until a watcher, the limit or `interrupt` comes back to this greenlet."""
+        seconds = limit.remaining_s()
+        if seconds == _FOREVER:
+            get_hub().switch()
+            return
+        if seconds <= 0:
+            raise limit.late()
+        timer = self._loop.timer(seconds)
+        # update: libev counts from the time its loop last woke, which may be long ago
+        timer.start(getcurrent().switch, _LATE, update=True)
+        try:
+            if get_hub().switch() is _LATE:
+                raise limit.late()
+        finally:
+            timer.stop()
+            timer.close()
+
+    def _readable(self) -> None:
+        """The read watcher's callback, in the hub."""
+        if self._reader is not None:
+            self._reader.switch()
+            return
+        # Nobody wants it now: a level-triggered watcher that stayed on would spin.
+        self._watcher.stop()
+        self._is_armed = False
+        callback, self._on_readable = self._on_readable, None
+        if callback is not None:
+            callback()
+
+    def interrupt(self, error: BaseException) -> None:
+        """Raise `error` in whoever waits in this stream, or in the next wait. May be called from anywhere."""
+        self._error = error
+        if self._reader is not None or self._writer is not None:
+            self._loop.run_callback(self._throw)
+
+    def _throw(self) -> None:
+        waiting = self._reader if self._reader is not None else self._writer
+        if waiting is not None and self._error is not None:
+            error, self._error = self._error, None
+            waiting.throw(error)
+
+    def _raise_error(self) -> None:
+        error, self._error = self._error, None
+        assert error is not None
+        raise error
+
+    # -------------------------------------------------------------- parking
+
+    def park(self, on_readable: Callable[[], None]) -> None:
+        """Call `on_readable` once, in the hub, when bytes or the end of the stream arrive while nobody waits for them."""
+        self._on_readable = on_readable
+        if not self._is_armed:
+            self._watcher.start(self._readable)
+            self._is_armed = True
+
+    def unpark(self) -> None:
+        """Forget the callback. The watcher stays on: the next wait then costs no epoll_ctl."""
+        self._on_readable = None
+
+    # -------------------------------------------------------------- the end
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether close() or reset() was called."""
+        return self._watcher is None
+
+    def close(self) -> None:
+        """Close the socket; a greenlet that waits in it gets ConnectionAbortedError. Idempotent, never waits."""
+        watcher, self._watcher = self._watcher, None
+        if watcher is None:
+            return
+        watcher.stop()
+        watcher.close()
+        self._on_readable = None
+        self._is_armed = True  # so that a wait that begins now starts no watcher
+        self._sock.close()
+        self.interrupt(ConnectionAbortedError("the connection was closed on this side"))
+
+    def reset(self) -> None:
+        """Close so that the peer sees a reset instead of an orderly end: what it has is not the whole."""
+        if self._watcher is not None:
+            try:
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            except OSError:
+                pass  # gone already
+        self.close()
+
+    def fileno(self) -> int:
+        """Return the descriptor, -1 when closed."""
+        return self._sock.fileno()
