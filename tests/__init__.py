@@ -1,0 +1,1 @@
+"""Tests of greenproxy, in the rooms of the package."""
