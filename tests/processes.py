@@ -27,7 +27,7 @@ PATIENCE_S = 20.0  # far more than anything takes: two processor cores may be bu
 Found = TypeVar("Found")
 
 
-def wait_until(condition: Callable[[], Found], what: str, within_s: float = PATIENCE_S) -> Found:
+def wait_until(condition: Callable[[], Found | None], what: str, within_s: float = PATIENCE_S) -> Found:
     """Return the first true value of `condition`, asking every 10 ms; fails the test after `within_s` seconds."""
     end_s = time.monotonic() + within_s
     while True:
@@ -39,22 +39,25 @@ def wait_until(condition: Callable[[], Found], what: str, within_s: float = PATI
         time.sleep(0.01)
 
 
-def is_running(pid: int) -> bool:
-    """Return whether a process runs; one that has ended and only waits to be reaped does not."""
+def _state_and_parent(pid: int) -> tuple[str, int]:
+    """Return a process's state letter and its parent, ("", 0) when there is no such process."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"
+        return "", 0
+    state, parent = stat.rpartition(")")[2].split()[:2]
+    return state, int(parent)
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process runs; one that has ended and only waits to be reaped does not."""
+    return _state_and_parent(pid)[0] not in ("", "Z", "X")
 
 
 def children_of(pid: int) -> list[int]:
-    """Return the running children of a process, oldest first."""
-    try:
-        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    except FileNotFoundError:
-        return []
-    return [child for child in map(int, text.split()) if is_running(child)]
+    """Return the running children of a process, in the order of their ids."""
+    every = sorted(int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return [child for child in every if _state_and_parent(child)[1] == pid and is_running(child)]
 
 
 def command_line(pid: int) -> list[str]:
