@@ -1,0 +1,51 @@
+"""Fixtures for every room: backends on cue, a real proxy with a configuration of its own, and the count at the end."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from tests.leaks import Census
+from tests.running import RunningProxy
+from tests.scripted import ScriptedBackend
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind() -> Iterator[None]:
+    """Fail a test that leaves threads, child processes, sockets or greenlets behind."""
+    census = Census()
+    yield
+    left = census.left_behind()
+    assert not left, f"the test left behind: {left}"
+
+
+@pytest.fixture
+def scripted() -> Iterator[Callable[..., ScriptedBackend]]:
+    """Return a function that makes a ScriptedBackend, listening unless `is_listening=False`."""
+    with ExitStack() as backends:
+
+        def make(*scripts: object, is_listening: bool = True, **options: str) -> ScriptedBackend:
+            backend = ScriptedBackend(*scripts, **options)  # type: ignore[arg-type]
+            backends.callback(backend.stop)
+            return backend.start() if is_listening else backend
+
+        yield make
+
+
+@pytest.fixture
+def proxy(tmp_path: Path) -> Iterator[Callable[..., RunningProxy]]:
+    """Return a function that writes a configuration and starts a real proxy with it; keywords are further files."""
+    numbers = itertools.count(1)
+    with ExitStack() as proxies:
+
+        def start(ini: str, *flags: str, **options: object) -> RunningProxy:
+            folder = tmp_path / f"proxy{next(numbers)}"
+            folder.mkdir()
+            return cast(RunningProxy, proxies.enter_context(RunningProxy(folder, ini, *flags, **options)))  # type: ignore[arg-type]
+
+        yield start

@@ -1,0 +1,1 @@
+"""End to end: a real proxy process between real sockets."""

@@ -1,0 +1,80 @@
+"""What a test may not leave behind: threads, child processes, sockets, greenlets."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+GRACE_S = 3.0  # threads that were told to end, kernels that reap: they get this long
+
+
+def threads() -> set[Any]:
+    """Return the living threads of this process."""
+    return set(threading.enumerate())
+
+
+def children() -> set[Any]:
+    """Return the process ids of all child processes of this process."""
+    found: set[Any] = set()
+    for task in Path("/proc/self/task").glob("*/children"):
+        try:
+            found.update(int(pid) for pid in task.read_text().split())
+        except OSError:
+            continue  # the thread has just ended
+    return found
+
+
+def sockets() -> set[Any]:
+    """Return the sockets among the open files of this process, by inode."""
+    found: set[Any] = set()
+    for entry in os.listdir("/proc/self/fd"):
+        try:
+            link = os.readlink(f"/proc/self/fd/{entry}")
+        except OSError:
+            continue  # it was the listing's own
+        if link.startswith("socket:"):
+            found.add(link)
+    return found
+
+
+def greenlets() -> set[Any]:
+    """Return the living greenlets that were spawned; none while this process has no hub."""
+    local = sys.modules.get("gevent._hub_local")
+    if local is None or local.get_hub_if_exists() is None:
+        return set()
+    from gevent import Greenlet
+
+    return {thing for thing in gc.get_objects() if isinstance(thing, Greenlet) and not thing.dead}
+
+
+KINDS: dict[str, Callable[[], set[Any]]] = {
+    "threads": threads,
+    "child processes": children,
+    "sockets": sockets,
+    "greenlets": greenlets,
+}
+
+
+class Census:
+    """Counts what is there when it is made, and tells what has come and stayed since."""
+
+    def __init__(self) -> None:
+        self._before = {kind: count() for kind, count in KINDS.items()}
+
+    def left_behind(self) -> dict[str, set[Any]]:
+        """Return what is new and does not go away within the grace period."""
+        end = time.monotonic() + GRACE_S
+        while (left := self._new()) and time.monotonic() < end:
+            gc.collect()
+            time.sleep(0.02)
+        return left
+
+    def _new(self) -> dict[str, set[Any]]:
+        now = {kind: count() - self._before[kind] for kind, count in KINDS.items()}
+        return {kind: things for kind, things in now.items() if things}

@@ -1,0 +1,88 @@
+"""RunningProxy: a `tests.processes.Proxy` with one worker and a JSON access log, and what can be read of both."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.processes import Proxy, wait_until
+
+PREAMBLE = {
+    "workers": "1",
+    "access-log": "access.log",
+    "access-log-format": "json",
+    "graceful-timeout": "5s",
+}
+
+
+def with_preamble(ini: str) -> str:
+    """Return the configuration with the defaults above, which keys of its own [greenproxy] section beat."""
+    if "[greenproxy]" not in ini:
+        ini = "[greenproxy]\n\n" + ini
+    own = re.search(r"^\[greenproxy\]\n((?:(?!\[).*\n?)*)", ini, re.M)
+    assert own is not None
+    said = {line.split("=")[0].strip() for line in own[1].splitlines() if "=" in line}
+    defaults = "".join(f"{key} = {value}\n" for key, value in PREAMBLE.items() if key not in said)
+    return ini.replace("[greenproxy]\n", "[greenproxy]\n" + defaults, 1)
+
+
+class RunningProxy(Proxy):
+    """One proxy in a folder. `files` are written next to the configuration, by name."""
+
+    def __init__(
+        self,
+        folder: Path,
+        ini: str,
+        *flags: str,
+        files: Mapping[str, str] | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(with_preamble(ini), folder, *flags, environ=environ)
+        for name, text in (files or {}).items():
+            (folder / name).write_text(text)
+
+    def address(self, listener: str = "web") -> tuple[str, int]:
+        """Return where that listener (its first TCP address) is."""
+        return ("127.0.0.1", self.port(listener))
+
+    def access_log(self) -> list[str]:
+        """Return the finished lines of the access log so far."""
+        try:
+            text = (self.folder / "access.log").read_text()
+        except FileNotFoundError:
+            return []
+        return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+    def entries(self, needle: str) -> list[dict[str, Any]]:
+        """Return the JSON access log's entries whose line contains `needle`."""
+        return [json.loads(line) for line in self.access_log() if needle in line]
+
+    def entry(self, needle: str, within_s: float = 10.0) -> dict[str, Any]:
+        """Wait for the one entry whose line contains `needle`."""
+        found = wait_until(lambda: self.entries(needle), f"an access log line with {needle}", within_s)
+        assert len(found) == 1, found
+        return found[0]
+
+    def memory_bytes(self) -> int:
+        """Return the proportional set size of the workers together."""
+        total = 0
+        for pid in self.workers():
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            total += sum(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:"))
+        return total
+
+    def wait_until_refused(self, address: tuple[str, int]) -> None:
+        """Wait until nobody listens there any more."""
+
+        def is_refused() -> bool:
+            try:
+                socket.create_connection(address, 1).close()
+            except (ConnectionRefusedError, ConnectionResetError):
+                return True
+            return False
+
+        wait_until(is_refused, "connections are refused")

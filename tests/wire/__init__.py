@@ -1,0 +1,1 @@
+"""Raw requests and the answer expected of the proxy, over real sockets."""
