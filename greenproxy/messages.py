@@ -160,6 +160,57 @@ class RequestBody(Protocol):
         ...
 
 
+class StreamedBody(RequestBody, Protocol):
+    """The request body as the proxy room forwards it: without making the client wait for a 100 (Continue) of ours."""
+
+    #: Trailer fields behind a chunked body, as field lines; complete only with the body
+    @property
+    def trailers(self) -> bytes: ...
+
+    def take_buffered(self) -> bytes:
+        """Return what is here already, without waiting."""
+        ...
+
+    def expect_continue_from_backend(self) -> bool:
+        """Return whether the client waits for a 100 (Continue); from now on the caller sees to it that it gets one."""
+        ...
+
+    def set_limit(self, max_bytes: int) -> None:
+        """Set the longest body (0: any). Raises BodyTooLarge when it is longer by its Content-Length already."""
+        ...
+
+    def cancel(self) -> None:
+        """Stop whoever waits for the client's bytes in another greenlet."""
+        ...
+
+
+class NoBody:
+    """The body of a request without one."""
+
+    is_complete = True
+    trailers = b""
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(())
+
+    def read(self) -> bytes:
+        return b""
+
+    def take_buffered(self) -> bytes:
+        return b""
+
+    def expect_continue_from_backend(self) -> bool:
+        return False
+
+    def set_limit(self, max_bytes: int) -> None:
+        """A body that is not there is never too long."""
+
+    def cancel(self) -> None:
+        """Nobody waits for it."""
+
+
+NO_BODY = NoBody()
+
 Body: TypeAlias = bytes | Iterable[bytes]
 Takeover: TypeAlias = Callable[[Duplex], None]
 #: Sends an interim response (1xx) to the client: its status and its field lines.
@@ -210,7 +261,7 @@ class Request:
         client: ClientAddress = ClientAddress("", 0),
         headers: Headers | None = None,
         raw: RawHead | None = None,
-        body: Any = b"",
+        body: Any = NO_BODY,
         deadline: Deadline = NEVER,
         inform: Inform = _inform_nobody,
     ) -> None:
@@ -258,7 +309,7 @@ class Response:
     `reason` is one of `errors.REASONS` when the answer tells of a failure, else "".
     """
 
-    __slots__ = ("_headers", "body", "raw", "reason", "status", "takeover")
+    __slots__ = ("_headers", "body", "raw", "reason", "relayed", "status", "takeover")
 
     def __init__(
         self,
@@ -271,6 +322,7 @@ class Response:
         self.status = status
         self.body: Body = body
         self.raw = raw
+        self.relayed = body if raw is not None else None  # `body is relayed`: nobody replaced what the backend sent
         self.reason = ""
         self.takeover: Takeover | None = None  # called with the client's bytes after the head (CONNECT, Upgrade)
         self._headers = headers if headers is None or isinstance(headers, Headers) else Headers(headers)

@@ -33,7 +33,7 @@ class Stream:
     Waits take a `limit` (a Deadline for a whole stage or a Patience for silence) and raise `limit.late()`.
     """
 
-    __slots__ = ("_error", "_is_armed", "_loop", "_on_readable", "_reader", "_sock", "_watcher", "_writer")
+    __slots__ = ("_error", "_is_armed", "_loop", "_on_readable", "_reader", "_sock", "_watcher", "_write_watcher", "_writer")
 
     def __init__(self, sock: _socket.socket) -> None:
         sock.setblocking(False)
@@ -43,6 +43,7 @@ class Stream:
         self._is_armed = False
         self._reader: Any = None  # the greenlet that waits for bytes
         self._writer: Any = None  # the greenlet that waits for room
+        self._write_watcher: Any = None  # there only while it waits
         self._on_readable: Callable[[], None] | None = None
         self._error: BaseException | None = None  # raised in the next wait
 
@@ -100,17 +101,27 @@ class Stream:
             self._send_rest(memoryview(data)[sent:], limit)
 
     def _send_rest(self, rest: memoryview, limit: Limit) -> None:
-        watcher = self._loop.io(self._sock.fileno(), _WRITE)
+        self._write_watcher = self._loop.io(self._sock.fileno(), _WRITE)
         try:
             while rest:
-                self._wait_writable(watcher, limit)
+                self._wait_writable(limit)
                 try:
                     rest = rest[self._sock.send(rest) :]
                 except BlockingIOError:
                     continue
         finally:
+            self._drop_write_watcher()
+
+    def _drop_write_watcher(self) -> None:
+        watcher, self._write_watcher = self._write_watcher, None
+        if watcher is not None:
             watcher.stop()
             watcher.close()
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether a greenlet waits for the peer to read."""
+        return self._writer is not None
 
     def shutdown_write(self) -> None:
         """Tell the peer that nothing more comes; a connection that is gone already is no error."""
@@ -133,16 +144,17 @@ class Stream:
         finally:
             self._reader = None
 
-    def _wait_writable(self, watcher: Any, limit: Limit) -> None:
+    def _wait_writable(self, limit: Limit) -> None:
         if self._error is not None:
             self._raise_error()
+        watcher = self._write_watcher
         self._writer = me = getcurrent()
         watcher.start(me.switch)
         try:
             self._switch(limit)
         finally:
             self._writer = None
-            watcher.stop()
+            watcher.stop()  # harmless when close() came first
 
     def _switch(self, limit: Limit) -> None:
         """Let the hub run until a watcher, the limit or `interrupt` comes back to this greenlet."""
@@ -204,6 +216,11 @@ class Stream:
         """Forget the callback. The watcher stays on: the next wait then costs no epoll_ctl."""
         self._on_readable = None
 
+    @property
+    def is_watching(self) -> bool:
+        """Whether the watcher is on: then nothing has arrived that nobody took."""
+        return self._is_armed
+
     # -------------------------------------------------------------- the end
 
     @property
@@ -218,6 +235,7 @@ class Stream:
             return
         watcher.stop()
         watcher.close()
+        self._drop_write_watcher()
         self._on_readable = None
         self._is_armed = True  # so that a wait that begins now starts no watcher
         self._sock.close()

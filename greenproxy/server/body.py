@@ -1,0 +1,172 @@
+"""ClientBody: a request's body, read from the client's connection as somebody asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from gevent.event import Event
+from gevent.hub import getcurrent
+
+from greenproxy.deadline import Patience
+from greenproxy.errors import BadRequest, BodyTooLarge, ClientGone
+from greenproxy.exchange import Exchange
+from greenproxy.net.stream import Stream
+from greenproxy.protocol.body import ChunkedDecoder, LengthDecoder, Malformed
+
+READ_BYTES = 128 * 1024
+MAX_TRAILER_BYTES = 16 * 1024
+
+
+class BodyCancelled(ClientGone):
+    """The exchange is over before the body was: whoever still reads it stops."""
+
+
+class Source(Protocol):
+    """The connection that a body is read from: its stream, and what was read from that behind the head."""
+
+    stream: Stream
+    buffer: bytes
+
+
+class ClientBody:
+    """See `messages.StreamedBody`. `send_continue` sends a 100 (Continue); None when the client does not wait for one."""
+
+    __slots__ = (
+        "_decoder", "_exchange", "_is_being_read", "_kept", "_max_bytes", "_patience", "_reader", "_released", "_send_continue", "_source",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        source: Source,
+        exchange: Exchange,
+        content_length: int | None,
+        patience: Patience,
+        max_bytes: int,
+        send_continue: Callable[[], None] | None,
+    ) -> None:
+        self._source = source
+        self._exchange = exchange
+        self._decoder: LengthDecoder | ChunkedDecoder
+        self._decoder = ChunkedDecoder(MAX_TRAILER_BYTES) if content_length is None else LengthDecoder(content_length)
+        self._patience = patience
+        self._max_bytes = max_bytes
+        self._send_continue = send_continue
+        self._kept: bytes | None = None  # what read() returned, for whoever reads after it
+        self._reader: object = None  # the greenlet that waits for the client's bytes
+        self._is_being_read = False
+        self._released: Event | None = None  # set when whoever reads it stops
+
+    @property
+    def content_length(self) -> int | None:
+        """The announced length in bytes; None for a chunked body."""
+        return self._decoder.length if isinstance(self._decoder, LengthDecoder) else None
+
+    @property
+    def is_complete(self) -> bool:
+        return self._decoder.is_done and not self._kept
+
+    @property
+    def is_received(self) -> bool:
+        """Whether the last byte of the body came, wherever it is now: the next request can follow."""
+        return self._decoder.is_done
+
+    @property
+    def trailers(self) -> bytes:
+        return self._decoder.trailers if isinstance(self._decoder, ChunkedDecoder) else b""
+
+    @property
+    def is_being_read(self) -> bool:
+        """Whether somebody is in the middle of reading it, waiting for the client or for whom it is passed on to."""
+        return self._is_being_read
+
+    def wait_released(self) -> None:
+        """Wait until whoever reads it stops, at the end of the body or before."""
+        if self._is_being_read:
+            self._released = Event()
+            self._released.wait()
+
+    def set_limit(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        length = self.content_length
+        if max_bytes and length is not None and length > max_bytes:
+            raise BodyTooLarge
+
+    def expect_continue_from_backend(self) -> bool:
+        expects, self._send_continue = self._send_continue is not None, None
+        return expects
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._is_being_read = True
+        try:
+            kept, self._kept = self._kept, None
+            if kept:
+                yield kept
+            while not self._decoder.is_done:
+                piece = self._take() or self._receive()
+                if piece:
+                    yield piece
+        finally:
+            self._is_being_read = False
+            if self._released is not None:
+                self._released.set()
+
+    def read(self) -> bytes:
+        self._kept = b"".join(self)
+        return self._kept
+
+    def take_buffered(self) -> bytes:
+        kept, self._kept = self._kept, None
+        return (kept or b"") + self._take()
+
+    def receive_now(self) -> None:
+        """Take and forget what has arrived, without waiting, so that a short body nobody wanted costs no connection."""
+        self._take()
+        while not self._decoder.is_done:
+            data = self._source.stream.recv_now(READ_BYTES)
+            if not data or self._exchange.bytes_in > READ_BYTES:
+                return
+            self._feed(data)
+
+    def _take(self) -> bytes:
+        """Decode what was read behind the head."""
+        data, self._source.buffer = self._source.buffer, b""
+        return self._feed(data) if data and not self._decoder.is_done else self._put_back(data)
+
+    def _put_back(self, data: bytes) -> bytes:
+        self._source.buffer = data
+        return b""
+
+    def _receive(self) -> bytes:
+        """Wait for the next bytes of the body."""
+        if self._send_continue is not None:
+            send_continue, self._send_continue = self._send_continue, None
+            send_continue()
+        self._reader = getcurrent()
+        try:
+            data = self._source.stream.recv(READ_BYTES, self._patience)
+        except OSError as error:
+            raise ClientGone(f"The client's connection broke while it sent its body: {error}") from error
+        finally:
+            self._reader = None
+        if not data:
+            raise ClientGone("The client closed the connection in the middle of its body.")
+        return self._feed(data)
+
+    def _feed(self, data: bytes) -> bytes:
+        decoder = self._decoder
+        try:
+            piece = decoder.feed(data)
+        except Malformed as error:
+            raise BadRequest(f"The request body is malformed: {error}") from error
+        if decoder.is_done and decoder.excess:
+            self._source.buffer, decoder.excess = decoder.excess, b""
+        self._exchange.bytes_in += len(piece)
+        if self._max_bytes and self._exchange.bytes_in > self._max_bytes:
+            raise BodyTooLarge
+        return piece
+
+    def cancel(self) -> None:
+        """Stop whoever waits for the client's bytes in another greenlet."""
+        if self._reader is not None and self._reader is not getcurrent():
+            self._source.stream.interrupt(BodyCancelled())

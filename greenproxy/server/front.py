@@ -1,0 +1,136 @@
+"""Front: what the connections of one http listener share: its settings, its handler, who waits, and who waited too long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from time import monotonic
+from typing import Any
+
+import _socket
+from gevent import get_hub
+
+from greenproxy.config.settings import ListenerSettings
+from greenproxy.deadline import Patience
+from greenproxy.errors import BodyTimeout, ProxyError, SendTimeout
+from greenproxy.exchange import Exchange
+from greenproxy.messages import ClientAddress, Handler, Request, Response
+from greenproxy.net.recycler import Recycler
+from greenproxy.net.stream import Stream
+from greenproxy.protocol.http1 import HeadLimits
+from greenproxy.server.http1 import Connection
+from greenproxy.server.serve import Funnel
+
+LINGER_S = 5.0  # how long a closed client may go on sending before it is cut
+_FOREVER = float("inf")
+
+
+@dataclass(frozen=True)
+class Services:
+    """What all listeners of a worker share. `error_page` makes the answer that tells of an error."""
+
+    recycler: Recycler
+    funnel: Funnel
+    error_page: Callable[[ProxyError, Request | None], Response]
+    connection_closed: Callable[[], None]
+
+
+class Front:
+    """One http listener's connections. The dicts keep the order of arrival, so sweeps look at the oldest first."""
+
+    scheme = "http"
+
+    def __init__(self, settings: ListenerSettings, handler: Handler, services: Services) -> None:
+        self.settings = settings
+        self.handler = handler
+        self.recycler = services.recycler
+        self.funnel = services.funnel
+        self.error_page = services.error_page
+        self.loop: Any = get_hub().loop
+        self.limits = HeadLimits(settings.max_header_size_bytes, settings.max_headers, settings.max_uri_bytes)
+        self.body_patience = Patience(settings.body_timeout_s, BodyTimeout)
+        self.send_patience = Patience(settings.send_timeout_s, SendTimeout)
+        self.idle: dict[Connection, None] = {}  # between requests, or before the first
+        self.reading: dict[Connection, None] = {}  # in the middle of a head
+        self.lingering: dict[Connection, None] = {}  # closed for us, not yet for the client
+        self.busy: dict[Connection, Exchange] = {}
+        self.requests = 0
+        self.is_draining = False
+        self._connection_closed = services.connection_closed
+        self._open: set[Connection] = set()
+        self._trusts: dict[str, bool] = {}
+
+    def accept(self, sock: _socket.socket, address: Any) -> None:
+        """Take over an accepted connection. In the hub."""
+        self._open.add(Connection(self, Stream(sock), address))
+
+    def forget(self, connection: Connection) -> None:
+        """A connection is closed. Idempotent."""
+        self.idle.pop(connection, None)
+        self.reading.pop(connection, None)
+        self.lingering.pop(connection, None)
+        if connection in self._open:
+            self._open.discard(connection)
+            self._connection_closed()
+
+    @property
+    def connections(self) -> int:
+        """Open client connections."""
+        return len(self._open)
+
+    def is_trusted(self, peer: ClientAddress) -> bool:
+        """Return whether what this peer says about its client is believed (trusted-proxies)."""
+        if peer.ip == "unix:":
+            return self.settings.trust_unix
+        networks = self.settings.trusted_proxies
+        if not networks:
+            return False
+        known = self._trusts.get(peer.ip)
+        if known is None:
+            ip = ip_address(peer.ip.partition("%")[0])
+            ip = getattr(ip, "ipv4_mapped", None) or ip
+            if len(self._trusts) > 10000:
+                self._trusts.clear()
+            known = self._trusts[peer.ip] = any(ip in network for network in networks)
+        return known
+
+    # -------------------------------------------------------------- waiting too long
+
+    @property
+    def sweep_interval_s(self) -> float:
+        """How often `sweep` must be called for its timeouts to be kept well enough."""
+        shortest = min(self.settings.idle_timeout_s or _FOREVER, self.settings.header_timeout_s or _FOREVER, LINGER_S)
+        return min(1.0, max(0.02, shortest / 8))
+
+    def sweep(self) -> None:
+        """End the waits that took too long. In the hub or in a greenlet of its own; does not wait."""
+        now = monotonic()
+        self._end_waits(self.idle, now - (self.settings.idle_timeout_s or _FOREVER))
+        self._end_waits(self.reading, now - (self.settings.header_timeout_s or _FOREVER))
+        for connection in self._older(self.lingering, now - LINGER_S):
+            connection.close()
+
+    def _end_waits(self, waiting: dict[Connection, None], before_s: float) -> None:
+        for connection in self._older(waiting, before_s):
+            connection.give_up_waiting()
+
+    @staticmethod
+    def _older(waiting: dict[Connection, None], before_s: float) -> list[Connection]:
+        found = []
+        for connection in waiting:
+            if connection.since_s > before_s:
+                break
+            found.append(connection)
+        return found
+
+    def close_idle(self, *, also_new: bool) -> None:
+        """Close the connections that wait for their next request; with `also_new` those that never sent one as well."""
+        for connection in list(self.idle):
+            if also_new or connection.served:
+                connection.give_up_waiting()
+
+    def cut_all(self) -> None:
+        """Cut whatever is still going on."""
+        for connection in list(self._open):
+            connection.stop()

@@ -1,0 +1,343 @@
+"""HTTP/1.1 connections of clients, from their first byte to their last.
+
+A connection that waits for a request (its first, its next, or the rest of a head) is parked: it holds a socket, a watcher and
+what of a head has come, but no greenlet and no timer. Its listener sweeps those that wait too long. A complete head wakes
+a recycled greenlet, which serves exchanges until there is nothing more to read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from gevent.hub import getcurrent
+
+from greenproxy.errors import BodyTooLarge, ClientError, ClientGone, HeaderTimeout, MethodNotAllowed, ProxyError, Stopped
+from greenproxy.exchange import Exchange
+from greenproxy.messages import NO_BODY, ClientAddress, Duplex, Request
+from greenproxy.net.stream import Stream
+from greenproxy.protocol.forwarding import effective_client
+from greenproxy.protocol.http1 import RequestHead, find_head_end, parse_request_head
+from greenproxy.protocol.target import parse_target
+from greenproxy.server.body import ClientBody
+from greenproxy.server.reply import Reply
+
+if TYPE_CHECKING:
+    from greenproxy.server.front import Front
+
+HEAD_READ_BYTES = 32 * 1024
+_METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE")
+
+
+class Connection:
+    """One client's connection. All callbacks run in the hub, `_serve` and below in a recycled greenlet."""
+
+    __slots__ = ("_address", "_front", "_greenlet", "_is_last", "buffer", "served", "since_s", "stream")
+
+    def __init__(self, front: Front, stream: Stream, address: Any) -> None:
+        self._front = front
+        self._address = address  # as accept() gave it; most connections never need more
+        self._greenlet: Any = None  # the one that serves an exchange now
+        self._is_last = False  # the client said that it sends no further request
+        self.stream = stream
+        self.buffer = b""  # what was read behind the last head or body
+        self.served = 0
+        self.since_s = 0.0
+        self._park(front.idle)
+
+    # -------------------------------------------------------------- waiting without a greenlet
+
+    def _park(self, among: dict[Connection, None]) -> None:
+        self.since_s = monotonic()
+        among[self] = None
+        self.stream.park(self._wake)
+
+    def _wake(self) -> None:
+        self._front.recycler.run(self._serve)
+
+    def give_up_waiting(self) -> None:
+        """End a wait that took too long or is no longer wanted: silent connections close, half a head gets a 408."""
+        self.stream.unpark()
+        if self._front.reading.pop(self, self) is None:
+            self._front.recycler.spawn(lambda: self._refuse(HeaderTimeout()))
+        else:
+            self.close()
+
+    # -------------------------------------------------------------- reading heads
+
+    def _serve(self) -> None:
+        """Serve what has arrived, until there is nothing more to read or nothing more to say."""
+        front = self._front
+        try:
+            data = self.stream.recv_now(HEAD_READ_BYTES)
+        except OSError:
+            data = b""
+        if data is None:  # woken for nothing
+            self.stream.park(self._wake)
+            return
+        front.idle.pop(self, None)
+        if not data:
+            front.reading.pop(self, None)
+            self.close()
+            return
+        searched = len(self.buffer)
+        self.buffer = self.buffer + data if searched else data
+        while self._serve_next(searched):
+            searched = 0
+
+    def _serve_next(self, searched: int) -> bool:
+        """Serve the next request of the buffer. Returns whether there may be another."""
+        front = self._front
+        try:
+            end = find_head_end(self.buffer, front.limits, searched)
+            if end < 0:
+                if self not in front.reading:
+                    self._park(front.reading)
+                else:
+                    self.stream.park(self._wake)
+                return False
+            head = parse_request_head(self.buffer[:end], front.limits)
+        except ClientError as error:
+            self._refuse(error)
+            return False
+        front.reading.pop(self, None)
+        self.buffer = self.buffer[end:]
+        if not self._exchange(head):
+            return False
+        if self.buffer:
+            return True
+        self._park(front.idle)
+        return False
+
+    def _refuse(self, error: ClientError) -> None:
+        """Answer bytes that are no request, and close."""
+        front = self._front
+        front.reading.pop(self, None)
+        exchange = Exchange(front.settings.name, self.peer)
+        exchange.first_line = self.buffer[:256].split(b"\r\n", 1)[0]
+        reply = Reply(self.stream, exchange, front.send_patience, is_http11=True, is_head=False, keep_alive=False)
+        front.funnel.refuse(exchange, error, _Wire(front, reply, None))
+        self._linger()
+
+    # -------------------------------------------------------------- one exchange
+
+    def _exchange(self, head: RequestHead) -> bool:
+        """Serve one request. Returns whether the connection is good for another."""
+        front = self._front
+        self.served += 1
+        exchange = Exchange(front.settings.name, self.peer)
+        keep_alive = head.keep_alive and not front.is_draining and self.served != front.settings.keepalive_requests
+        reply = Reply(
+            self.stream, exchange, front.send_patience, is_http11=head.minor == 1, is_head=head.method == b"HEAD", keep_alive=keep_alive
+        )
+        self._is_last = not head.keep_alive
+        front.busy[self] = exchange
+        self._greenlet = getcurrent()
+        body: ClientBody | None = None
+        try:
+            try:
+                body = self._body(head, exchange, reply)
+                exchange.request = request = self._request(head, exchange, body, reply)
+            except ProxyError as error:
+                exchange.first_line = b"%b %b HTTP/1.%d" % (head.method, head.target, head.minor)
+                front.funnel.refuse(exchange, error, _Wire(front, reply, None))
+            else:
+                self.stream.park(self._client_stirs)
+                front.funnel.serve(exchange, request, front.handler, _Wire(front, reply, self, request, body))
+            return self._finish(reply, body)
+        finally:
+            self._greenlet = None
+            front.busy.pop(self, None)
+            front.requests += 1
+
+    def _body(self, head: RequestHead, exchange: Exchange, reply: Reply) -> ClientBody | None:
+        settings = self._front.settings
+        if not head.content_length and not head.is_chunked:
+            return None
+        send_continue: Callable[[], None] | None = None
+        if head.expects_continue:
+            send_continue = lambda: reply.inform(100, b"")  # noqa: E731
+        length = None if head.is_chunked else head.content_length
+        return ClientBody(self, exchange, length, self._front.body_patience, settings.max_body_bytes, send_continue)
+
+    def _request(self, head: RequestHead, exchange: Exchange, body: ClientBody | None, reply: Reply) -> Request:
+        """Make the request. Raises BadRequest or MethodNotAllowed."""
+        if head.method == b"CONNECT":
+            raise MethodNotAllowed(_METHODS)
+        front = self._front
+        target = parse_target(head.target, head.method)
+        host = target.authority or head.host
+        peer = exchange.client
+        scheme = front.scheme
+        if front.is_trusted(peer):
+            ip, said = effective_client(peer.ip, head.special, front.settings.trusted_proxies)
+            if ip != peer.ip:
+                exchange.client = ClientAddress(ip, 0)
+            scheme = said or scheme
+        request = Request(
+            head.method.decode("ascii"),
+            target.origin_form.decode("ascii"),
+            path=target.path,
+            query=target.query,
+            version="1.1" if head.minor else "1.0",
+            host=host.decode("latin-1"),
+            scheme=scheme,
+            client=exchange.client,
+            raw=head,
+            body=NO_BODY if body is None else body,
+            inform=reply.inform,
+        )
+        request.peer = peer
+        return request
+
+    def _finish(self, reply: Reply, body: ClientBody | None) -> bool:
+        """Bring the connection in order behind an exchange. Returns whether it is good for another."""
+        stream = self.stream
+        if stream.is_closed:
+            self.close()
+            return False
+        stream.unpark()
+        if body is not None and not body.is_received:
+            if not self._await_body(reply, body):
+                self._linger()
+                return False
+        if reply.keep_alive:
+            return True
+        if self.buffer or not stream.is_watching:  # unread bytes would turn our close into a reset
+            self._linger()
+        else:
+            self.close()
+        return False
+
+    def _await_body(self, reply: Reply, body: ClientBody) -> bool:
+        """Let an upload that goes on behind its response end. Returns whether the body came to its end."""
+        try:
+            if body.is_being_read:
+                body.wait_released()
+            elif reply.keep_alive:
+                body.receive_now()
+        except (ProxyError, OSError):
+            return False
+        return body.is_received
+
+    # -------------------------------------------------------------- while an exchange waits for somebody else
+
+    def _client_stirs(self) -> None:
+        """The client sent something, or left, while its request is served."""
+        if not self.stream.peek_is_eof():
+            return  # a pipelined request: it waits in the kernel
+        # A client that asked for the connection to be closed may well have closed its own half and still listen; any
+        # other is gone, as nginx sees it. One whose answer we are sending shows by a reset.
+        if self._greenlet is None or self._is_last or self.stream.is_sending:
+            return
+        self._greenlet.throw(ClientGone())
+
+    def stop(self) -> None:
+        """Cut an exchange that outlived graceful-timeout. In the hub or from another greenlet."""
+        if self._greenlet is not None:
+            self._front.loop.run_callback(self._throw_stopped)
+        else:
+            self.close()
+
+    def _throw_stopped(self) -> None:
+        if self._greenlet is not None:
+            self._greenlet.throw(Stopped())
+
+    # -------------------------------------------------------------- the end
+
+    def _linger(self) -> None:
+        """Close in stages: what the client still sends is read and dropped, so that it can read our last words first."""
+        stream = self.stream
+        if stream.is_closed:
+            self.close()
+            return
+        stream.shutdown_write()
+        self.buffer = b""
+        self.since_s = monotonic()
+        self._front.lingering[self] = None
+        stream.park(self._discard)
+
+    def _discard(self) -> None:
+        try:
+            for _ in range(16):  # then others get their turn
+                data = self.stream.recv_now(HEAD_READ_BYTES)
+                if data is None:
+                    break
+                if not data:
+                    self.close()
+                    return
+        except OSError:
+            self.close()
+            return
+        self.stream.park(self._discard)
+
+    def close(self) -> None:
+        """Close the connection. Idempotent."""
+        self.stream.close()
+        self._front.forget(self)
+
+    @property
+    def peer(self) -> ClientAddress:
+        """The other end of the socket."""
+        address = self._address
+        if isinstance(address, tuple):
+            return ClientAddress(address[0], address[1])
+        return ClientAddress("unix:", 0)
+
+
+class _Wire:
+    """Joins a Reply to the funnel."""
+
+    __slots__ = ("_body", "_connection", "_front", "_reply", "_request")
+
+    def __init__(
+        self, front: Front, reply: Reply, connection: Connection | None, request: Request | None = None, body: ClientBody | None = None
+    ) -> None:
+        self._front = front
+        self._reply = reply
+        self._connection = connection
+        self._request = request
+        self._body = body
+
+    def send(self, response: Any) -> None:
+        reply, body = self._reply, self._body
+        if body is not None and reply.keep_alive and not body.is_received and not body.is_being_read:
+            body.receive_now()
+            reply.keep_alive = body.is_received
+        reply.send(response)
+        if response.takeover is not None and self._connection is not None:
+            reply.keep_alive = False
+            response.takeover(_ClientDuplex(self._connection))
+
+    def fail(self, error: ProxyError) -> None:
+        reply = self._reply
+        if isinstance(error, (ClientGone, Stopped)) or reply.is_started:
+            reply.fail(error)
+            return
+        body = self._body
+        if body is not None and not body.is_received and not isinstance(error, BodyTooLarge):
+            try:
+                body.receive_now()
+            except ProxyError:
+                reply.keep_alive = False
+        if body is not None and not body.is_received:
+            reply.keep_alive = False
+        if error.closes:
+            reply.keep_alive = False
+        reply.fail(error, self._front.error_page(error, self._request))
+
+
+class _ClientDuplex:
+    """The client's bytes as a takeover reads them: first what was read behind the head."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._stream: Duplex = connection.stream
+        connection.stream.unpark()
+        self.send = self._stream.send
+        self.shutdown_write = self._stream.shutdown_write
+
+    def recv(self, max_bytes: int, limit: Any) -> bytes:
+        early, self._connection.buffer = self._connection.buffer, b""
+        return early or self._stream.recv(max_bytes, limit)

@@ -1,0 +1,205 @@
+"""Reply: one HTTP/1.1 answer on its way to the client: interim responses, the head, the body in its framing, or a cut.
+
+Framing is decided here, from what the body is and what the client speaks (RFC 9112 section 6.3); what a handler says of
+Transfer-Encoding or Connection is not believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from http import HTTPStatus
+
+from greenproxy.deadline import Patience
+from greenproxy.errors import AppError, ClientGone, ProxyError
+from greenproxy.exchange import Exchange
+from greenproxy.messages import Headers, Request, Response
+from greenproxy.net.relay import RelayBody
+from greenproxy.net.stream import Stream
+from greenproxy.observability.clock import http_date
+from greenproxy.protocol.body import encode_chunk, last_chunk
+from greenproxy.protocol.forwarding import strip_response_fields
+from greenproxy.protocol.http1 import ResponseHead
+
+_PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
+_LAST_CHUNK = last_chunk(b"")
+_UNDELIMITED = -1
+_CHUNKED = -2
+
+
+class Reply:
+    """Answers one request on `stream`. `keep_alive` begins as what the client wants and ends as what happens."""
+
+    __slots__ = ("_exchange", "_is_close_delimited", "_is_head_request", "_is_http11", "_patience", "_stream", "is_started", "keep_alive")
+
+    def __init__(self, stream: Stream, exchange: Exchange, patience: Patience, *, is_http11: bool, is_head: bool, keep_alive: bool) -> None:
+        self._stream = stream
+        self._exchange = exchange
+        self._patience = patience
+        self._is_http11 = is_http11
+        self._is_head_request = is_head
+        self._is_close_delimited = False
+        self.is_started = False  # bytes of the final head are out: errors can only be cuts now
+        self.keep_alive = keep_alive
+
+    # -------------------------------------------------------------- heads
+
+    def inform(self, status: int, block: bytes) -> None:
+        """Send an interim response (RFC 9110 section 15.2); never to HTTP/1.0, never behind the final head."""
+        if self._is_http11 and not self.is_started:
+            self._write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, _PHRASES.get(status, b""), block))
+
+    def send(self, response: Response) -> None:
+        """Send head and body. Waits for the body and for the client. Raises ProxyError; see `fail`."""
+        if response.takeover is not None:
+            self._start(response, self._fields(response, 0), b"")
+            return
+        body = response.body
+        if self._has_no_body(response.status):
+            is_ours = response.raw is None and isinstance(body, bytes) and response.status != 304
+            self._start(response, self._fields(response, len(body) if is_ours else None), b"")
+        elif isinstance(body, bytes):
+            self._send_bytes(response, body)
+        else:
+            self._send_stream(response, body if isinstance(body, RelayBody) else None)
+
+    def _has_no_body(self, status: int) -> bool:
+        return self._is_head_request or status in (204, 304)
+
+    def _start(self, response: Response, fields: list[bytes], payload: bytes) -> None:
+        """Send the head with the first bytes of the body in one call."""
+        raw = response.raw
+        phrase = raw.reason if isinstance(raw, ResponseHead) and raw.status == response.status else _PHRASES.get(response.status, b"")
+        self.is_started = True
+        self._exchange.status = response.status
+        self._write(b"HTTP/1.1 %d %b\r\n%b\r\n\r\n%b" % (response.status, phrase, b"\r\n".join(fields), payload))
+
+    def _fields(self, response: Response, framing: int | None) -> list[bytes]:
+        """Return the field lines. `framing`: a length, _CHUNKED, _UNDELIMITED, or None to leave Content-Length as it is."""
+        raw = response.raw
+        headers = response.headers_if_read
+        if headers is None and isinstance(raw, ResponseHead) and (framing is None or framing == raw.content_length or raw.content_length is None):
+            fields = raw.kept.copy()
+            has_date, has_length = raw.has_date, raw.content_length is not None
+        else:
+            clean = strip_response_fields(response.headers)
+            has_date, has_length = "date" in clean, framing is None and "content-length" in clean
+            if not has_length:
+                del clean["content-length"]
+            fields = _lines(clean)
+        if not has_date:
+            fields.append(b"Date: " + http_date())
+        if framing == _CHUNKED:
+            fields.append(b"Transfer-Encoding: chunked")
+        elif framing is not None and framing >= 0 and not has_length and response.status not in (101, 204):
+            fields.append(b"Content-Length: %d" % framing)
+        if response.takeover is None:
+            self._add_connection(fields)
+        elif isinstance(raw, ResponseHead) and response.status == 101:
+            fields += [b"Connection: upgrade", b"Upgrade: " + raw.upgrade]
+        return fields
+
+    def _add_connection(self, fields: list[bytes]) -> None:
+        if not self.keep_alive:
+            fields.append(b"Connection: close")
+        elif not self._is_http11:
+            fields.append(b"Connection: keep-alive")
+
+    # -------------------------------------------------------------- bodies
+
+    def _send_bytes(self, response: Response, body: bytes) -> None:
+        raw = response.raw
+        if isinstance(raw, ResponseHead) and raw.is_chunked and body is response.relayed and self._is_http11:
+            self._start(response, self._fields(response, _CHUNKED), encode_chunk(body) + _LAST_CHUNK if body else _LAST_CHUNK)
+        else:
+            self._start(response, self._fields(response, len(body)), body)
+        self._exchange.bytes_out = len(body)
+
+    def _send_stream(self, response: Response, relay: RelayBody | None) -> None:
+        framing = self._framing(response)
+        if framing == _UNDELIMITED:
+            self.keep_alive = False
+            self._is_close_delimited = True
+        pieces: Iterator[bytes] = iter(response.body)  # type: ignore[arg-type]
+        # Ours tells what it has; of anybody else's, the first piece is awaited, so that its failure can still be a page.
+        first = relay.take_ready() if relay is not None else next(pieces, b"")
+        fields = self._fields(response, framing)
+        self._check_length(framing, len(first))
+        self._start(response, fields, encode_chunk(first) if framing == _CHUNKED and first else first)
+        sent = self._send_pieces(pieces, framing, len(first))
+        if framing == _CHUNKED:
+            self._write(last_chunk(relay.trailers) if relay is not None else _LAST_CHUNK)
+        elif framing >= 0 and sent != framing:
+            raise AppError(f"The body ended after {sent} of {framing} bytes.")
+
+    def _send_pieces(self, pieces: Iterator[bytes], framing: int, sent: int) -> int:
+        exchange = self._exchange
+        exchange.bytes_out = sent
+        for piece in pieces:
+            if not piece:
+                continue
+            sent += len(piece)
+            self._check_length(framing, sent)
+            self._write(encode_chunk(piece) if framing == _CHUNKED else piece)
+            exchange.bytes_out = sent
+        return sent
+
+    @staticmethod
+    def _check_length(framing: int, sent: int) -> None:
+        if 0 <= framing < sent:
+            raise AppError(f"The body is longer than the {framing} bytes that its head says.")
+
+    def _framing(self, response: Response) -> int:
+        """Return how a streamed body is delimited: by its length if that is known, else chunked, else by closing."""
+        raw = response.raw
+        stated: int | None = None
+        if response.headers_if_read is None and isinstance(raw, ResponseHead):
+            stated = raw.content_length
+        else:
+            text = response.headers.get("content-length")
+            if text is not None and text.isascii() and text.isdigit():
+                stated = int(text)
+        if stated is not None and response.body is not response.relayed and isinstance(raw, ResponseHead) and stated == raw.content_length:
+            stated = None  # it was true of the body that a middleware replaced
+        if stated is not None:
+            return stated
+        return _CHUNKED if self._is_http11 else _UNDELIMITED
+
+    # -------------------------------------------------------------- the end
+
+    def fail(self, error: ProxyError, page: Response | None = None) -> None:
+        """Send `page`, or cut the connection when the head is out already. Raises nothing."""
+        if error.closes or self.is_started:
+            self.keep_alive = False
+        if self.is_started or page is None:
+            self.cut()
+            return
+        try:
+            self.send(page)
+        except ProxyError:  # the client left as well
+            self.cut()
+
+    def cut(self) -> None:
+        """End the connection so that the client sees an incomplete message."""
+        self.keep_alive = False
+        if self._is_close_delimited or not self._is_http11:
+            self._stream.reset()  # an orderly end would pass off a part as the whole
+        else:
+            self._stream.close()
+
+    def _write(self, data: bytes) -> None:
+        try:
+            self._stream.send(data, self._patience)
+        except OSError as error:
+            raise ClientGone(f"The client's connection broke: {error}") from error
+
+
+def _lines(headers: Headers) -> list[bytes]:
+    block = headers.to_block()
+    return block[:-2].split(b"\r\n") if block else []
+
+
+def accepts(request: Request | None) -> str:
+    """Return the Accept field that chooses the form of an error page."""
+    if request is None:
+        return ""
+    return request.headers.get("accept") or ""
