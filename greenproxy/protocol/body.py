@@ -1,0 +1,206 @@
+"""Message bodies: decoders that are fed bytes and hand back payload, and the chunked encoder (RFC 9112 sections 6 and 7).
+
+Every decoder has `feed(data)`, `is_done` and `excess` (bytes behind the body's end: the next message's). They raise
+`Malformed`, which knows no side: the server makes it a BadRequest, the proxy a BackendInvalid.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Protocol
+
+from greenproxy.protocol.fields import HOP_BY_HOP, TOKEN, VALUE, is_forwarding
+
+MAX_CHUNK_LINE_BYTES = 4096
+
+_QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+"'
+# At most 15 digits: 2^60, so that no 64-bit reader overflows. Extensions are read and dropped (RFC 9112 section 7.1.1).
+_chunk_line = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;" + TOKEN + rb"(?:=(?:" + TOKEN + rb"|" + _QUOTED + rb"))?)*+\r\n").fullmatch
+_trailer_line = re.compile(rb"(" + TOKEN + rb"):" + VALUE + rb"\r\n").fullmatch
+
+# Fields that must be known before the body, or that would change what is already decided (RFC 9110 section 6.5.1).
+_FORBIDDEN_TRAILERS = HOP_BY_HOP | {
+    b"host", b"trailer", b"expect", b"max-forwards", b"cache-control", b"pragma", b"range", b"authorization",
+    b"proxy-authorization", b"proxy-authenticate", b"www-authenticate", b"cookie", b"set-cookie", b"age", b"date", b"expires",
+    b"location", b"retry-after", b"vary", b"warning",
+    b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range",
+}  # fmt: skip
+_ALLOWED_CONTENT = (b"content-digest", b"content-md5")  # only known at the end (RFC 9530 section 6.5)
+
+
+class Malformed(ValueError):
+    """The bytes are no valid body."""
+
+
+class BodyDecoder(Protocol):
+    """What all decoders have in common."""
+
+    @property
+    def is_done(self) -> bool: ...
+
+    @property
+    def excess(self) -> bytes: ...
+
+    def feed(self, data: bytes) -> bytes: ...
+
+
+class LengthDecoder:
+    """A body of exactly `length` bytes (RFC 9112 section 6.2)."""
+
+    __slots__ = ("excess", "left")
+
+    def __init__(self, length: int) -> None:
+        self.left = length
+        self.excess = b""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the whole body was fed."""
+        return self.left == 0
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what of `data` belongs to the body."""
+        size = len(data)
+        if size <= self.left:
+            self.left -= size
+            return data
+        payload = data[: self.left]
+        self.excess += data[self.left :]
+        self.left = 0
+        return payload
+
+
+class EofDecoder:
+    """A body that ends with the connection (RFC 9112 section 6.3, item 8): whoever sees EOF calls `finish`."""
+
+    __slots__ = ("excess", "is_done")
+
+    def __init__(self) -> None:
+        self.is_done = False
+        self.excess = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Return `data`: all of it is body."""
+        return data
+
+    def finish(self) -> None:
+        """Note that the peer has ended the connection."""
+        self.is_done = True
+
+
+_SIZE, _DATA, _DATA_END, _TRAILER, _DONE = range(5)
+
+
+class ChunkedDecoder:
+    """A chunked body (RFC 9112 section 7.1), strict: CRLF only, bounded lines, no white space around the size.
+
+    `trailers` are the trailer field lines, each with its CRLF, when `is_done`. `max_trailer_bytes` bounds them (0: no limit).
+    """
+
+    __slots__ = ("_left", "_max_trailer_bytes", "_partial", "_state", "excess", "trailers")
+
+    def __init__(self, max_trailer_bytes: int = 8192) -> None:
+        self._max_trailer_bytes = max_trailer_bytes
+        self._state = _SIZE
+        self._left = 0  # of the current chunk's data
+        self._partial = bytearray()  # the beginning of a line that is not complete
+        self.trailers = b""
+        self.excess = b""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the last chunk and the trailer section were read."""
+        return self._state == _DONE
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the payload in `data`. Raises Malformed as soon as no valid body can follow."""
+        if self._state == _DATA and len(data) <= self._left:  # the middle of a big chunk: nothing is copied
+            self._left -= len(data)
+            if not self._left:
+                self._state = _DATA_END
+            return data
+        pieces: list[bytes] = []
+        at, size = 0, len(data)
+        while at < size:
+            if self._state == _DATA:
+                piece = data[at : at + self._left]
+                pieces.append(piece)
+                at += len(piece)
+                self._left -= len(piece)
+                if not self._left:
+                    self._state = _DATA_END
+            elif self._state == _DONE:
+                self.excess += data[at:]
+                break
+            else:
+                at = self._feed_line(data, at)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _feed_line(self, data: bytes, at: int) -> int:
+        """Read up to the end of the line that begins or goes on at `at`; return the index behind it."""
+        end = data.find(b"\n", at) + 1
+        if not end:
+            self._partial += data[at:]
+            self._check_partial()
+            return len(data)
+        line = data[at:end]
+        if self._partial:
+            line = bytes(self._partial) + line
+            self._partial.clear()
+        if self._state == _SIZE:
+            self._begin_chunk(line)
+        elif self._state == _TRAILER:
+            self._add_trailer(line)
+        elif line == b"\r\n":
+            self._state = _SIZE
+        else:
+            raise Malformed("a chunk is longer than its size")
+        return end
+
+    def _check_partial(self) -> None:
+        size = len(self._partial)
+        if self._state == _DATA_END and self._partial != b"\r":
+            raise Malformed("a chunk is longer than its size")
+        if self._state == _SIZE and size > MAX_CHUNK_LINE_BYTES:
+            raise Malformed("a chunk line is too long")
+        if self._state == _TRAILER:
+            self._check_trailer_size(size)
+
+    def _begin_chunk(self, line: bytes) -> None:
+        match = _chunk_line(line) if len(line) <= MAX_CHUNK_LINE_BYTES else None
+        if match is None:
+            raise Malformed("a chunk line is not valid")
+        self._left = int(match[1], 16)
+        self._state = _DATA if self._left else _TRAILER
+
+    def _add_trailer(self, line: bytes) -> None:
+        if line == b"\r\n":
+            self._state = _DONE
+            return
+        self._check_trailer_size(len(line))
+        match = _trailer_line(line)
+        if match is None or is_forbidden_trailer(match[1]):
+            raise Malformed("a trailer field is not valid")
+        self.trailers += line
+
+    def _check_trailer_size(self, more: int) -> None:
+        if self._max_trailer_bytes and len(self.trailers) + more > self._max_trailer_bytes:
+            raise Malformed("the trailer section is too long")
+
+
+def is_forbidden_trailer(name: bytes) -> bool:
+    """Tell whether a field called `name` may not be sent behind a body (RFC 9110 section 6.5.1)."""
+    name = name.lower().replace(b"_", b"-")
+    if name.startswith(b"content-"):
+        return name not in _ALLOWED_CONTENT
+    return name in _FORBIDDEN_TRAILERS or is_forwarding(name)
+
+
+def encode_chunk(data: bytes) -> bytes:
+    """Return `data` as one chunk; nothing for no data, since an empty chunk would end the body."""
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+
+
+def last_chunk(trailers: bytes = b"") -> bytes:
+    """Return the end of a chunked body. `trailers` are field lines, each with its CRLF."""
+    return b"0\r\n%b\r\n" % trailers

@@ -1,0 +1,267 @@
+"""HTTP/1.x heads: bytes in, RequestHead and ResponseHead out (RFC 9112).
+
+Strict on purpose: a head that two parsers could read differently is refused, never repaired. One possessive regular
+expression validates the whole head, so everything behind it may trust the bytes and forward lines as they came.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, NamedTuple, TypeAlias
+
+from greenproxy.errors import BackendInvalid, BadRequest, HeadTooLarge, ProxyError, UnsupportedVersion, UriTooLong
+from greenproxy.protocol.fields import BLOCK, REQUEST, RESPONSE, TOKEN, VALUE, Special, list_items, sort_fields, without_nominated
+from greenproxy.protocol.framing import content_length, is_chunked_request, is_chunked_response, is_continue_expected
+from greenproxy.protocol.target import valid_host
+
+_request = re.compile(rb"(" + TOKEN + rb") ([\x21\x22\x24-\x7e]+) HTTP/1\.([01])\r\n(" + BLOCK + rb")\r\n").fullmatch
+_response = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: (" + VALUE + rb"))?\r\n(" + BLOCK + rb")\r\n").fullmatch
+_other_version = re.compile(TOKEN + rb" [\x21\x22\x24-\x7e]+ HTTP/([0-9]\.[0-9])\r\n").match
+# What no head may contain anywhere: a line end that is not CRLF (a CR may still wait for its LF), and controls.
+_find_illegal = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]").search
+
+BodyKind: TypeAlias = Literal["none", "length", "chunked", "eof"]
+
+
+class HeadLimits(NamedTuple):
+    """How large a head may be; 0 means no limit."""
+
+    max_head_bytes: int = 0
+    max_fields: int = 0
+    max_uri_bytes: int = 0
+
+
+NO_LIMITS = HeadLimits()
+
+
+class RequestHead:
+    """One valid request head.
+
+    `block` are all field lines as they came, each with its CRLF. `kept` are the lines that go to the backend unchanged
+    (no CRLF): without hop-by-hop fields, what Connection names, Expect, Max-Forwards and everything that tells of
+    forwarding. `special` has the stripped values of those, and of Host and Content-Length, by lower-case name.
+    `host_at` is where the Host line stands in `kept`, -1 without one.
+    """
+
+    __slots__ = (
+        "block", "content_length", "expects_continue", "host", "host_at", "is_chunked", "keep_alive", "kept", "method",
+        "minor", "special", "target", "upgrade",
+    )  # fmt: skip
+
+    block: bytes
+    content_length: int | None
+    expects_continue: bool
+    host: bytes
+    host_at: int
+    is_chunked: bool
+    keep_alive: bool
+    kept: list[bytes]
+    method: bytes
+    minor: int
+    special: Special
+    target: bytes
+    upgrade: bytes
+
+    @property
+    def has_body(self) -> bool:
+        """Whether bytes of a body follow this head (RFC 9112 section 6.3)."""
+        return self.is_chunked or bool(self.content_length)
+
+    def replace_host(self, host: bytes) -> None:
+        """Make `host` the Host that the backend gets, in the place of the client's or before all other fields."""
+        self.host = host
+        if self.host_at < 0:
+            self.host_at = 0
+            self.kept.insert(0, b"Host: " + host)
+        else:
+            self.kept[self.host_at] = b"Host: " + host
+
+
+def parse_request_head(head: bytes, limits: HeadLimits = NO_LIMITS) -> RequestHead:
+    """Return the request whose whole head, CRLFCRLF included, is `head`.
+
+    Raises BadRequest, UnsupportedVersion, UriTooLong, HeadTooLarge (too many fields), UnsupportedTransferCoding or
+    UnknownExpectation.
+    """
+    match = _request(head)
+    if match is None:
+        raise _request_refusal(head)
+    request = RequestHead()
+    request.method, request.target, minor, request.block = match.groups()
+    request.minor = 1 if minor == b"1" else 0
+    if limits.max_uri_bytes and len(request.target) > limits.max_uri_bytes:
+        raise UriTooLong
+    lines = request.block.split(b"\r\n")
+    lines.pop()  # behind the last CRLF
+    if limits.max_fields and len(lines) > limits.max_fields:
+        raise HeadTooLarge
+    request.kept, request.special = sort_fields(lines, REQUEST)
+    _frame_request(request)
+    _connect_request(request)
+    _address_request(request)
+    return request
+
+
+def _frame_request(request: RequestHead) -> None:
+    """Decide whether and how a body follows (RFC 9112 section 6)."""
+    special = request.special
+    lengths = special.get(b"content-length")
+    codings = special.get(b"transfer-encoding")
+    request.content_length = None if lengths is None else content_length(lengths, BadRequest)
+    request.is_chunked = codings is not None and is_chunked_request(codings, request.minor, lengths is not None)
+    request.expects_continue = (
+        b"expect" in special and is_continue_expected(special[b"expect"], request.minor) and request.has_body
+    )
+
+
+def _connect_request(request: RequestHead) -> None:
+    """Read Connection: may the connection stay, which fields go, is an upgrade wanted (RFC 9110 section 7.6.1)."""
+    request.upgrade = b""
+    request.keep_alive = request.minor == 1
+    values = request.special.get(b"connection")
+    if values is not None:
+        request.keep_alive, request.kept, request.upgrade = _connection(values, request.minor, request.kept, request.special)
+
+
+def _address_request(request: RequestHead) -> None:
+    """Check Host: exactly one in HTTP/1.1, at most one in HTTP/1.0, and valid (RFC 9112 section 3.2)."""
+    hosts = request.special.get(b"host")
+    if hosts is None:
+        if request.minor:
+            raise BadRequest("The request has no Host.")
+        request.host, request.host_at = b"", -1
+        return
+    request.host = hosts[0]
+    if len(hosts) > 1 or not valid_host(request.host):
+        raise BadRequest("The Host of the request is not valid.")
+    request.host_at = next(n for n, line in enumerate(request.kept) if line[:5].lower() == b"host:")
+
+
+def _connection(values: list[bytes], minor: int, kept: list[bytes], special: Special) -> tuple[bool, list[bytes], bytes]:
+    """Return (keep_alive, kept without what Connection names, upgrade) for the values of Connection."""
+    if len(values) == 1 and (option := values[0].lower()) in (b"keep-alive", b"close"):  # nearly always
+        return option == b"keep-alive", kept, b""
+    options = list_items(values)
+    keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
+    upgrade = b", ".join(special.get(b"upgrade", ())) if minor and b"upgrade" in options else b""
+    return keep_alive, without_nominated(kept, options), upgrade
+
+
+def _request_refusal(head: bytes) -> ProxyError:
+    """Return why a head that is not valid is refused: a version we do not speak has a status of its own."""
+    other = _other_version(head)
+    if other and other[1] not in (b"1.0", b"1.1", b"0.9"):
+        return UnsupportedVersion()
+    return BadRequest()
+
+
+# ------------------------------------------------------------------ finding the end
+
+
+def find_head_end(buffer: bytes | bytearray, limits: HeadLimits = NO_LIMITS, searched: int = 0) -> int:
+    """Return the index behind the request head that `buffer` begins with, or -1 while it is incomplete.
+
+    `searched` is how much of it an earlier call has seen. Raises at once, also in an incomplete head, BadRequest for
+    a bare LF or CR or another control character, UriTooLong, or HeadTooLarge.
+    """
+    end = buffer.find(b"\r\n\r\n", searched - 3 if searched > 3 else 0) + 4
+    if end == 3:
+        if _find_illegal(buffer, searched - 1 if searched else 0) or buffer[:1] == b"\r":
+            raise BadRequest
+        if limits.max_uri_bytes and len(buffer) > limits.max_uri_bytes:
+            _check_target_size(buffer, limits.max_uri_bytes)
+        if limits.max_head_bytes and len(buffer) >= limits.max_head_bytes:
+            raise HeadTooLarge
+        return -1
+    if limits.max_head_bytes and end > limits.max_head_bytes:
+        if limits.max_uri_bytes:
+            _check_target_size(buffer, limits.max_uri_bytes)
+        raise HeadTooLarge
+    return end
+
+
+def find_response_head_end(buffer: bytes | bytearray, max_head_bytes: int = 0, searched: int = 0) -> int:
+    """Return the index behind the response head that `buffer` begins with, or -1 while it is incomplete.
+
+    Raises BackendInvalid for whatever `find_head_end` refuses in a request.
+    """
+    try:
+        return find_head_end(buffer, HeadLimits(max_head_bytes), searched)
+    except (BadRequest, HeadTooLarge) as error:
+        raise BackendInvalid from error
+
+
+def _check_target_size(buffer: bytes | bytearray, max_uri_bytes: int) -> None:
+    """Raise UriTooLong if the target, complete or not, has more than `max_uri_bytes`."""
+    begin = buffer.find(b" ") + 1
+    if not begin:
+        return
+    line_end = buffer.find(b"\r", begin)
+    end = buffer.find(b" ", begin, line_end if line_end >= 0 else len(buffer))
+    if end < 0:
+        end = line_end if line_end >= 0 else len(buffer)
+    if end - begin > max_uri_bytes:
+        raise UriTooLong
+
+
+# ------------------------------------------------------------------ responses
+
+
+class ResponseHead:
+    """One valid response head. `kept` are the lines that go to the client unchanged (no CRLF), Content-Length included."""
+
+    __slots__ = (
+        "block", "content_length", "has_date", "is_chunked", "keep_alive", "kept", "minor", "reason", "special", "status",
+        "upgrade",
+    )  # fmt: skip
+
+    block: bytes
+    content_length: int | None
+    has_date: bool
+    is_chunked: bool
+    keep_alive: bool
+    kept: list[bytes]
+    minor: int
+    reason: bytes
+    special: Special
+    status: int
+    upgrade: bytes
+
+
+def parse_response_head(head: bytes) -> ResponseHead:
+    """Return the response whose whole head, CRLFCRLF included, is `head`. Raises BackendInvalid."""
+    match = _response(head)
+    if match is None:
+        raise BackendInvalid
+    response = ResponseHead()
+    minor, status, reason, response.block = match.groups()
+    response.minor = 1 if minor == b"1" else 0
+    response.status = int(status)
+    response.reason = reason or b""
+    lines = response.block.split(b"\r\n")
+    lines.pop()
+    kept, special = sort_fields(lines, RESPONSE)
+    response.special = special
+    response.has_date = b"date" in special
+    lengths = special.get(b"content-length")
+    codings = special.get(b"transfer-encoding")
+    response.content_length = None if lengths is None else content_length(lengths, BackendInvalid)
+    response.is_chunked = codings is not None and is_chunked_response(codings, response.minor, lengths is not None)
+    response.keep_alive, response.upgrade = response.minor == 1, b""
+    if b"connection" in special:
+        response.keep_alive, kept, response.upgrade = _connection(special[b"connection"], response.minor, kept, special)
+    if lengths is not None and (response.status < 200 or response.status == 204):
+        # Not allowed there (RFC 9110 section 8.6), though servers do send it.
+        kept = [line for line in kept if line[:15].lower() != b"content-length:"]
+    response.kept = kept
+    return response
+
+
+def response_body_kind(head: ResponseHead, method: bytes) -> BodyKind:
+    """Return how the body behind a response to `method` ends (RFC 9112 section 6.3)."""
+    status = head.status
+    if method == b"HEAD" or status < 200 or status in (204, 304) or (method == b"CONNECT" and status < 300):
+        return "none"
+    if head.is_chunked:
+        return "chunked"
+    return "eof" if head.content_length is None else "length"

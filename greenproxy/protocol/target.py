@@ -1,0 +1,127 @@
+"""The request target and the host: which resource is meant (RFC 9112 section 3.2, RFC 3986).
+
+The backend gets the raw target, routes see `path`: decoded, dot segments resolved, duplicate slashes merged. So
+whatever could make the two differ in meaning is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from ipaddress import IPv6Address
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from greenproxy.errors import BadRequest
+
+_MAX_HOST_BYTES = 262  # a name of 255, a colon, a port; longer ones are not worth remembering either
+
+_host = re.compile(rb"(?:[-_~0-9A-Za-z]+(?:\.[-_~0-9A-Za-z]+)*\.?|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?").fullmatch
+_absolute = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL).fullmatch
+_bad_escape = re.compile(rb"%(?:(?![0-9A-Fa-f]{2})|00|2[Ff])").search
+_encoded_dots = re.compile(rb"/(?:\.|%2[Ee])*%2[Ee](?:\.|%2[Ee])*(?=[/;]|\Z)").search
+_dots_with_parameter = re.compile(rb"/\.\.?;").search
+
+
+class Target(NamedTuple):
+    """What a request asks for.
+
+    `path` is for matching (bytes that are no UTF-8 are surrogate escapes, as in `os.fsdecode`), `query` is raw and without
+    its `?`. `origin_form` goes to the backend. `authority` is empty unless the target has one.
+    """
+
+    path: str
+    query: str
+    origin_form: bytes
+    authority: bytes = b""
+
+
+def parse_target(target: bytes, method: bytes) -> Target:
+    """Return what `target` means: origin-form, absolute-form (http, https), `*` (OPTIONS) or authority-form (CONNECT).
+
+    Raises BadRequest for any other form and for a path that could be read in two ways.
+    """
+    if b"#" in target:
+        raise BadRequest("The request target has a fragment.")
+    if target[:1] == b"/" and method != b"CONNECT":
+        raw_path, _, query = target.partition(b"?")
+        return Target(_resolved(raw_path), query.decode("latin-1"), target)
+    if method == b"CONNECT":
+        if not _has_port(target) or not valid_host(target):
+            raise BadRequest
+        return Target("", "", target, target)
+    if target == b"*" and method == b"OPTIONS":
+        return Target("*", "", target)
+    match = _absolute(target)
+    if match is None or not valid_host(match[1]):
+        raise BadRequest
+    return _from_absolute(match[1], match[2], method)
+
+
+def _from_absolute(authority: bytes, rest: bytes, method: bytes) -> Target:
+    if not rest and method == b"OPTIONS":  # RFC 9112 section 3.2.4
+        return Target("*", "", b"*", authority)
+    origin_form = rest if rest[:1] == b"/" else b"/" + rest
+    raw_path, _, query = origin_form.partition(b"?")
+    return Target(_resolved(raw_path), query.decode("latin-1"), origin_form, authority)
+
+
+def _has_port(authority: bytes) -> bool:
+    return authority.rpartition(b":")[2].isdigit() and b":" in authority
+
+
+def _resolved(raw_path: bytes) -> str:
+    """Return the path that routes see."""
+    if b"%" in raw_path:
+        if _bad_escape(raw_path) or _encoded_dots(raw_path):
+            raise BadRequest("The path of the request is not valid.")
+        path = unquote_to_bytes(raw_path).decode("utf-8", "surrogateescape")
+    else:
+        path = raw_path.decode("latin-1")
+    if "/." in path or "//" in path:
+        return _without_dots(path)
+    return path
+
+
+def _without_dots(path: str) -> str:
+    """Return `path` with dot segments resolved (RFC 3986 section 5.2.4) and empty segments merged.
+
+    Raises BadRequest for `..` above the root or behind an empty segment (merging first and resolving first would give
+    two paths), and for dots with a parameter, `/..;x/`, which some servers take for dots.
+    """
+    segments: list[str] = []
+    before = ""
+    parts = path.split("/")[1:]
+    for n, part in enumerate(parts):
+        if part.startswith((".;", "..;")):
+            raise BadRequest("The path of the request is not valid.")
+        if part == "..":
+            if not segments or (n and parts[n - 1] == ""):
+                raise BadRequest("The path of the request is not valid.")
+            segments.pop()
+        elif part not in ("", "."):
+            segments.append(part)
+        before = part
+    is_folder = before in ("", ".", "..")
+    return "/" + "/".join(segments) + ("/" if is_folder and segments else "")
+
+
+def valid_host(host: bytes) -> bool:
+    """Tell whether `host` is a name, an IPv4 address or a bracketed IPv6 address, with an optional port up to 65535.
+
+    Stricter than RFC 3986 section 3.2.2: no percent-encoding, no sub-delims, no empty labels, no empty port.
+    """
+    return len(host) <= _MAX_HOST_BYTES and _is_host(host)
+
+
+@lru_cache(maxsize=1024)  # a site has few hosts: 60 ns instead of 500
+def _is_host(host: bytes) -> bool:
+    match = _host(host)
+    if match is None or (match[2] and int(match[2]) > 65535):
+        return False
+    if match[1]:
+        try:
+            IPv6Address(match[1].decode("ascii"))
+        except ValueError:
+            return False
+    return True

@@ -1,0 +1,1 @@
+"""Tests of the protocol room: bytes in, messages out."""
