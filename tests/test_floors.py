@@ -49,7 +49,7 @@ FLOORS: dict[str, Room] = {
     "upstream": Room((*MIDDLE, "net"), ("gevent",)),
     "server": Room((*MIDDLE, "net"), ("gevent",)),
     # 5
-    "middleware": Room(MIDDLE, ()),
+    "middleware": Room(MIDDLE, ("gevent",)),  # its time limit is a gevent.Timeout that user code cannot swallow
     "apps": Room(MIDDLE, ("gevent",)),
     "proxy": Room((*MIDDLE, "net", "upstream"), ("gevent",)),
     # 6

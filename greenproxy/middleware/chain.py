@@ -1,0 +1,150 @@
+"""The chain: middleware around a handler, each with its own time limit and its own errors.
+
+Rules. The clock of a middleware stands still while its `call_next` runs. When its time is over a `gevent.Timeout` is
+raised in it, again and again until it leaves; what it returns after that is thrown away. A response that it got from
+`call_next` and does not hand on has its body closed: at once if the answer cannot read from it any more, else
+together with the answer. A route without middleware gets its handler back, untouched.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import monotonic
+
+from greenlet import GreenletExit
+
+from greenproxy.errors import MiddlewareError, MiddlewareTimeout, ProxyError
+from greenproxy.messages import Handler, Middleware, Request, Response
+from greenproxy.middleware.bodies import close_bodies, owning
+from greenproxy.middleware.visit import Visit
+
+log = logging.getLogger("greenproxy.middleware")
+
+_PASSING = (GreenletExit, SystemExit, KeyboardInterrupt)  # the worker stops this greenlet, or itself
+_REPORT_EVERY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class BoundMiddleware:
+    """A middleware with its name and its limit in seconds (0: none). Built-ins never wait and need no guard."""
+
+    name: str
+    call: Middleware
+    timeout_s: float = 5.0
+    is_user_code: bool = True
+
+
+class Chain:
+    """A handler: the outermost middleware. `has_user_code` tells whether it may run code that is not ours."""
+
+    __slots__ = ("_first", "has_user_code")
+
+    def __init__(self, first: Handler, has_user_code: bool) -> None:
+        self._first = first
+        self.has_user_code = has_user_code
+
+    def __call__(self, request: Request) -> Response:
+        return self._first(request)
+
+
+def _nothing() -> None:
+    """What happens before user code runs, when nobody needs to know."""
+
+
+def chain(middlewares: Sequence[BoundMiddleware], handler: Handler, before_user_code: Callable[[], None] = _nothing) -> Handler:
+    """Return `handler` behind `middlewares`, outermost first; without any, `handler` itself.
+
+    The result raises MiddlewareError and MiddlewareTimeout besides what `handler` raises. `before_user_code` is called
+    in the greenlet of a request whenever code that is not ours is about to run in it. The server retires that
+    greenlet then: context variables, greenlet-locals and timeouts that are left behind must not meet the next request.
+    """
+    if not middlewares:
+        return handler
+    inner = handler
+    for each in reversed(middlewares):
+        inner = _Guard(each, inner, before_user_code) if each.is_user_code else _plain(each.call, inner)
+    return Chain(inner, has_user_code(handler) or any(each.is_user_code for each in middlewares))
+
+
+def has_user_code(handler: Handler) -> bool:
+    """Return whether `handler` is a chain with user-written middleware in it."""
+    return isinstance(handler, Chain) and handler.has_user_code
+
+
+def _plain(call: Middleware, inner: Handler) -> Handler:
+    return lambda request: call(request, inner)
+
+
+class _Guard:
+    """One user-written middleware in its place: the handler in front of `inner`."""
+
+    __slots__ = ("_before_user_code", "_bound", "_inner", "_reported_at_s")
+
+    def __init__(self, bound: BoundMiddleware, inner: Handler, before_user_code: Callable[[], None]) -> None:
+        self._bound = bound
+        self._inner = inner
+        self._before_user_code = before_user_code
+        self._reported_at_s = float("-inf")
+
+    def __call__(self, request: Request) -> Response:
+        """Return what the middleware answers. Raises MiddlewareError, MiddlewareTimeout, or the ProxyError it lets pass."""
+        self._before_user_code()
+        visit = Visit(self._bound.name, self._inner, request.deadline, self._bound.timeout_s)
+        try:
+            visit.begin()
+            response = self._bound.call(request, visit.call_next)
+        except _PASSING:
+            close_bodies(visit.end(), self._bound.name)
+            raise
+        except BaseException as error:
+            close_bodies(visit.end(), self._bound.name)
+            translated = self._translated(error, visit)
+            if translated is error:
+                raise
+            raise translated from (None if visit.has_fired else error)
+        return self._accepted(response, visit)
+
+    def _accepted(self, response: object, visit: Visit) -> Response:
+        name = self._bound.name
+        taken = visit.end()
+        if visit.has_fired:  # the middleware swallowed its timeout; being late is not its own choice
+            close_bodies(taken if not isinstance(response, Response) else [response.body, *taken], name)
+            raise self._late(visit, None)
+        if not isinstance(response, Response):
+            close_bodies(taken, name)
+            log.error("middleware %s returned %s, not a Response", name, type(response).__name__)
+            raise MiddlewareError
+        if len(taken) != 1 or taken[0] is not response.body:
+            response.body = owning(response.body, taken, name)
+        return response
+
+    def _translated(self, error: BaseException, visit: Visit) -> ProxyError:
+        """Return what the client is told when the middleware raised `error`."""
+        if visit.has_fired:
+            return self._late(visit, error)
+        if isinstance(error, ProxyError):
+            return error
+        if visit.passed_on is not None and visit.passed_on.__cause__ is error:
+            return visit.passed_on  # logged further inside
+        log.error("middleware %s failed", self._bound.name, exc_info=error)
+        return MiddlewareError()
+
+    def _late(self, visit: Visit, error: BaseException | None) -> ProxyError:
+        """Return the error for a middleware whose time is over; say where it stood, not more often than is useful."""
+        if visit.is_request_late:
+            return visit.deadline.late()
+        now = monotonic()
+        if now - self._reported_at_s > _REPORT_EVERY_S:
+            self._reported_at_s = now
+            log.warning("middleware %s took longer than %gs%s", self._bound.name, self._bound.timeout_s, _place(error))
+        return MiddlewareTimeout()
+
+
+def _place(error: BaseException | None) -> str:
+    """Return where the middleware stood when its time was over: the innermost line that is not a library's, if we can tell."""
+    frames = traceback.extract_tb(error.__traceback__) if error is not None else []
+    own = [frame for frame in frames[1:] if "site-packages" not in frame.filename and "/gevent/" not in frame.filename]
+    return f" (in {own[-1].filename}:{own[-1].lineno}, {own[-1].name})" if own else ""
