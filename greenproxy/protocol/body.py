@@ -35,11 +35,8 @@ class Malformed(ValueError):
 class BodyDecoder(Protocol):
     """What all decoders have in common."""
 
-    @property
-    def is_done(self) -> bool: ...
-
-    @property
-    def excess(self) -> bytes: ...
+    is_done: bool
+    excess: bytes
 
     def feed(self, data: bytes) -> bytes: ...
 
@@ -47,26 +44,25 @@ class BodyDecoder(Protocol):
 class LengthDecoder:
     """A body of exactly `length` bytes (RFC 9112 section 6.2)."""
 
-    __slots__ = ("excess", "left")
+    __slots__ = ("excess", "is_done", "left", "length")
 
     def __init__(self, length: int) -> None:
+        self.length = length
         self.left = length
+        self.is_done = length == 0
         self.excess = b""
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the whole body was fed."""
-        return self.left == 0
 
     def feed(self, data: bytes) -> bytes:
         """Return what of `data` belongs to the body."""
-        size = len(data)
-        if size <= self.left:
-            self.left -= size
+        left = self.left - len(data)
+        if left > 0:
+            self.left = left
             return data
-        payload = data[: self.left]
-        self.excess += data[self.left :]
+        payload = data if left == 0 else data[: self.left]
+        if left < 0:
+            self.excess += data[self.left :]
         self.left = 0
+        self.is_done = True
         return payload
 
 
@@ -97,7 +93,7 @@ class ChunkedDecoder:
     `trailers` are the trailer field lines, each with its CRLF, when `is_done`. `max_trailer_bytes` bounds them (0: no limit).
     """
 
-    __slots__ = ("_left", "_max_trailer_bytes", "_partial", "_state", "excess", "trailers")
+    __slots__ = ("_left", "_max_trailer_bytes", "_partial", "_state", "excess", "is_done", "trailers")
 
     def __init__(self, max_trailer_bytes: int = 8192) -> None:
         self._max_trailer_bytes = max_trailer_bytes
@@ -106,11 +102,7 @@ class ChunkedDecoder:
         self._partial = bytearray()  # the beginning of a line that is not complete
         self.trailers = b""
         self.excess = b""
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the last chunk and the trailer section were read."""
-        return self._state == _DONE
+        self.is_done = False
 
     def feed(self, data: bytes) -> bytes:
         """Return the payload in `data`. Raises Malformed as soon as no valid body can follow."""
@@ -176,6 +168,7 @@ class ChunkedDecoder:
     def _add_trailer(self, line: bytes) -> None:
         if line == b"\r\n":
             self._state = _DONE
+            self.is_done = True
             return
         self._check_trailer_size(len(line))
         match = _trailer_line(line)

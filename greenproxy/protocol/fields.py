@@ -45,7 +45,7 @@ def is_forwarding(name: bytes) -> bool:
     return name in FORWARDING or name.startswith(b"x-forwarded-")
 
 
-class _Roles(dict[bytes, bytes | None]):
+class Roles(dict[bytes, bytes | None]):
     """What a field is to us, by its name as spelt: None for an ordinary one, its lower-case name, or _DROPPED.
 
     A dict that remembers: two steps (`lower`, a search for X-Forwarded-*) become one look-up for every name seen
@@ -72,11 +72,11 @@ class _Roles(dict[bytes, bytes | None]):
         return None
 
 
-REQUEST = _Roles(_REQUEST_SPECIAL, is_request=True)
-RESPONSE = _Roles(_RESPONSE_SPECIAL, is_request=False)
+REQUEST = Roles(_REQUEST_SPECIAL, is_request=True)
+RESPONSE = Roles(_RESPONSE_SPECIAL, is_request=False)
 
 
-def sort_fields(lines: list[bytes], roles: _Roles) -> tuple[list[bytes], Special]:
+def sort_fields(lines: list[bytes], roles: Roles) -> tuple[list[bytes], Special]:
     """Return (kept, special) of valid field lines without their CRLF.
 
     `kept` are the lines that travel on unchanged, in order; `special` are stripped values by lower-case name. Host,
