@@ -66,8 +66,9 @@ class ListenerSettings:
     upstream: str = knob("", "for requests that no route takes; the default is the only upstream, where there is just one")
     middleware: tuple[str, ...] = knob((), "middleware for all requests of this listener, outermost first")
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = knob(
-        (), "networks whose X-Forwarded-*, X-Real-IP and Forwarded are believed"
+        (), "networks whose X-Forwarded-*, X-Real-IP and Forwarded are believed; unix: is every client on a Unix socket"
     )
+    trust_unix: bool = False  # `unix:` stands among trusted-proxies
     header_timeout_s: float = knob(10.0, "for a whole request head, from its first byte")
     body_timeout_s: float = knob(30.0, "between two reads of a request body")
     idle_timeout_s: float = knob(60.0, "for a silent connection between requests, and before the first")
@@ -113,7 +114,9 @@ class UpstreamSettings:
     """`[upstream:NAME]`: a named group of backends. `relay` holds the keys that a route may override."""
 
     name: str
-    backends: tuple[BackendSettings, ...] = knob((), "one per line: http://host:port or unix:/path; then weight=N, name=NAME, backup")
+    backends: tuple[BackendSettings, ...] = knob(
+        (), "one per line: http://host:port or unix:/path, then weight=N, name=NAME, backup"
+    )
     balance: str = knob("round-robin", "round-robin (weights count) or random")
     pool_size: int = knob(64, "sockets per backend and worker, probes not counted")
     pool_queue: int = knob(100, "requests per upstream and worker that may wait for a free connection; the next gets 503")

@@ -1,0 +1,68 @@
+"""The child's half of `user_code`: imports one middleware and prints what is wrong with it, as one line of JSON."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import os
+import sys
+import traceback
+from typing import Any, NoReturn
+
+from greenproxy.config.errors import closest
+
+
+def report(kind: str, options: dict[str, str]) -> NoReturn:
+    """Print the verdict, an empty text when there is nothing wrong, and leave this process at once."""
+    verdict_fd = os.dup(1)
+    os.dup2(2, 1)  # what user code prints must not be taken for the verdict
+    try:
+        verdict = judge(kind, options)
+    except BaseException as error:  # sys.exit() and the like: user code may raise anything
+        verdict = _told(error)
+    os.write(verdict_fd, json.dumps(verdict).encode() + b"\n")
+    os._exit(0)  # user code may have started threads that never end
+
+
+def judge(kind: str, options: dict[str, str]) -> str:
+    """Return what is wrong with `package.module:callable` and its options. Raises what user code raises."""
+    module_name, _, names = kind.partition(":")
+    found: Any = importlib.import_module(module_name)
+    for name in names.split("."):
+        if not hasattr(found, name):
+            guess = closest(name, [known for known in dir(found) if not known.startswith("__")])
+            return f"{module_name} has no {names}" + (f" (did you mean {module_name}:{guess}?)" if guess else "")
+        found = getattr(found, name)
+    if not callable(found):
+        return f"{kind} is not callable"
+    if options:
+        found = found(**options)
+        if not callable(found):
+            return f"{kind} returned {type(found).__name__}, which is not a middleware"
+    return _wrong_signature(kind, found)
+
+
+def _wrong_signature(kind: str, middleware: Any) -> str:
+    try:
+        signature = inspect.signature(middleware)
+    except (TypeError, ValueError):  # built in C: nobody knows
+        return ""
+    try:
+        signature.bind(None, None)
+    except TypeError:
+        return f"{kind} is called as (request, call_next), but takes {signature}"
+    return ""
+
+
+def _told(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    told = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    own = os.path.dirname(os.path.abspath(__file__))
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if os.path.exists(frame.filename) and "importlib" not in frame.filename and not frame.filename.startswith(own):
+            return f"{told} ({os.path.relpath(frame.filename)}:{frame.lineno})"
+    return told
+
+
+sys.dont_write_bytecode = True  # a check leaves no trace

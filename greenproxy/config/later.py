@@ -1,0 +1,123 @@
+"""Names that are settled for later versions: refused by name, never unknown and never silently accepted."""
+
+from __future__ import annotations
+
+NOT_AVAILABLE = "not available in this version"
+
+PROTOCOLS = ("tcp", "forward", "echo")
+BALANCE = ("least-connections", "power-of-two", "ip-hash", "consistent-hash", "adaptive")
+BACKEND_SCHEMES = ("https", "tcp", "tls")
+SECTIONS = ("app",)
+
+#: Built-in middleware to come.
+MIDDLEWARE = (
+    "access-control",
+    "basic-auth",
+    "bearer-auth",
+    "body-limit",
+    "buffer",
+    "cache",
+    "compress",
+    "concurrency-limit",
+    "cors",
+    "csrf",
+    "decompress",
+    "error-pages",
+    "fault-injection",
+    "forward-auth",
+    "gzip",
+    "ip-allow",
+    "ip-deny",
+    "ip-filter",
+    "jwt",
+    "maintenance",
+    "oauth",
+    "oidc",
+    "rate-limit",
+    "redirect",
+    "response-cache",
+    "rewrite",
+    "security-headers",
+    "session",
+    "tracing",
+    "trace-context",
+    "waf",
+)
+
+_TLS = (
+    "tls-ca",
+    "tls-certificate",
+    "tls-ciphers",
+    "tls-client",
+    "tls-client-ca",
+    "tls-client-certificate",
+    "tls-client-key",
+    "tls-key",
+    "tls-min-version",
+    "tls-pin",
+    "tls-server-name",
+    "tls-verify",
+)
+
+_PROCESS = ("admin", "admin-token", "reload-timeout", "reuse-port")
+
+_LISTENER = (
+    *_TLS,
+    "allow",
+    "allow-private",
+    "deny",
+    "max-connections-per-client",
+    "max-hosts",
+    "parent",
+    "proxy-protocol",
+    "session-timeout",
+    "tunnel-drain",
+    "tunnel-timeout",
+    "upgrade",
+    "users",
+)
+
+_UPSTREAM = (
+    *_TLS,
+    "adaptive-limit",
+    "breaker",
+    "breaker-errors",
+    "breaker-slow",
+    "breaker-trials",
+    "breaker-window",
+    "deadline-header",
+    "hash-key",
+    "max-connections",
+    "max-ejected",
+    "max-in-flight",
+    "mirror",
+    "panic-threshold",
+    "per-try-timeout",
+    "response-buffer",
+    "retry-backoff",
+    "retry-budget",
+    "retry-buffer",
+    "send-proxy",
+    "session-timeout",
+    "slow-start",
+    "sticky-cookie",
+    "sticky-secret",
+    "tunnel-drain",
+    "tunnel-timeout",
+    "upgrade",
+)
+
+#: The keys to come, by kind of section.
+KEYS: dict[str, tuple[str, ...]] = {
+    "greenproxy": _PROCESS,
+    "listener": _LISTENER,
+    "upstream": _UPSTREAM,
+    "route": (*_UPSTREAM, "allow", "app", "deny", "sni"),
+    "middleware": (),
+    "demo": (),
+}
+
+
+def is_later_key(kind: str, key: str) -> bool:
+    """Return whether `key` is settled for sections of this kind, or begins as a family of such keys does."""
+    return key in KEYS[kind] or (kind not in ("middleware", "demo") and key.startswith(("tls-", "breaker-", "sticky-")))
