@@ -8,6 +8,7 @@ Foreign errors (OSError, a parser's) are translated into these where they enter,
 from __future__ import annotations
 
 import enum
+from typing import Any
 
 
 class Blame(enum.Enum):
@@ -42,6 +43,7 @@ class ProxyError(Exception):
         super().__init__(message or self.message)
         self.retry_after_s = retry_after_s
         self.allow: tuple[str, ...] = ()
+        self.backend: Any = None  # the upstream.backend.Backend that could not be connected to
 
 
 # ------------------------------------------------------------------ the client's mistakes

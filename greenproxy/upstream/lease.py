@@ -1,0 +1,69 @@
+"""Lease: a connection that is lent to one exchange, until it is given back or dropped."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from greenproxy.errors import Blame, ProxyError
+from greenproxy.upstream.backend import Backend
+from greenproxy.upstream.connection import Connection
+
+
+class Lender(Protocol):
+    """Where leases end: the upstream."""
+
+    def take_back(self, backend: Backend, connection: Connection | None) -> None: ...
+
+    def trial_undecided(self, backend: Backend) -> None: ...
+
+
+class Lease:
+    """A borrowed connection. Nothing here waits; ending it twice is harmless.
+
+    `is_reused`: the connection served another request before, so that its backend may have been about to close it.
+    """
+
+    __slots__ = ("_is_over", "_is_trial", "_lender", "backend", "connection", "is_reused")
+
+    def __init__(self, lender: Lender, backend: Backend, connection: Connection, is_trial: bool) -> None:
+        self._lender = lender
+        self._is_trial = is_trial  # and the backend has not shown anything yet
+        self._is_over = False
+        self.backend = backend
+        self.connection = connection
+        self.is_reused = connection.uses > 0
+        connection.uses += 1
+        backend.requests += 1
+
+    def give_back(self) -> None:
+        """End the lease; the connection may serve the next request: both messages on it ended cleanly."""
+        if not self._is_over:
+            self._is_over = True
+            if self._is_trial:
+                self._lender.trial_undecided(self.backend)
+            self._lender.take_back(self.backend, self.connection)
+
+    def drop(self) -> None:
+        """End the lease and close the connection."""
+        if not self._is_over:
+            self._is_over = True
+            self.connection.stream.close()
+            if self._is_trial:
+                self._lender.trial_undecided(self.backend)
+            self._lender.take_back(self.backend, None)
+
+    def succeeded(self) -> None:
+        """Say that the backend answered, whatever the status: it is alive."""
+        health = self.backend.health
+        if self._is_trial:
+            self._is_trial = False
+            health.end_trial()
+            health.succeeded(is_trial=True)
+        elif not health.is_clean:
+            health.succeeded(is_trial=False)
+
+    def failed(self, error: ProxyError) -> None:
+        """Say how the exchange failed; only what is the backend's fault counts against it."""
+        if error.blame is Blame.UPSTREAM:
+            is_trial, self._is_trial = self._is_trial, False
+            self.backend.note_failure(error, is_trial)
