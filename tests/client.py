@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
+from pathlib import Path
 from typing import Any
+
+from tests.processes import wait_until
 
 Address = tuple[str, int] | str  # host and port, or the path of a Unix socket
 
@@ -55,6 +59,11 @@ class Answer:
     def says_close(self) -> bool:
         """Whether the answer announces the end of the connection."""
         return "close" in (self.get("connection") or "").lower()
+
+
+def _as_kernel(host: str, port: int) -> str:
+    word = int.from_bytes(socket.inet_aton(host), sys.byteorder)
+    return f"{word:08X}:{port:04X}"
 
 
 def get(target: str = "/", *lines: str, host: str = "shop.example.com", method: str = "GET", version: str = "1.1") -> bytes:
@@ -106,6 +115,17 @@ class RawClient:
                 self.sock.send(bytes((byte,)))
             except (BrokenPipeError, ConnectionResetError):
                 return
+
+    def wait_until_read(self) -> None:
+        """Wait until the proxy has taken everything that was sent out of its (IPv4) socket, as the kernel tells."""
+        (our_host, our_port), (host, port) = self.sock.getsockname(), self.sock.getpeername()
+        pair = [_as_kernel(host, port), _as_kernel(our_host, our_port)]
+
+        def is_read() -> bool:
+            rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines())
+            return any(row[1:3] == pair and row[4].endswith(":00000000") for row in rows)
+
+        wait_until(is_read, "the request is read")
 
     def ask(self, request: bytes, method: str = "") -> Answer:
         """Send a request and return the final answer."""

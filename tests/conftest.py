@@ -14,6 +14,9 @@ from tests.leaks import Census
 from tests.running import RunningProxy
 from tests.scripted import ScriptedBackend
 
+MakeBackend = Callable[..., ScriptedBackend]
+StartProxy = Callable[..., RunningProxy]
+
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind() -> Iterator[None]:
@@ -25,7 +28,7 @@ def nothing_is_left_behind() -> Iterator[None]:
 
 
 @pytest.fixture
-def scripted() -> Iterator[Callable[..., ScriptedBackend]]:
+def scripted() -> Iterator[MakeBackend]:
     """Return a function that makes a ScriptedBackend, listening unless `is_listening=False`."""
     with ExitStack() as backends:
 
@@ -38,7 +41,7 @@ def scripted() -> Iterator[Callable[..., ScriptedBackend]]:
 
 
 @pytest.fixture
-def proxy(tmp_path: Path) -> Iterator[Callable[..., RunningProxy]]:
+def proxy(tmp_path: Path) -> Iterator[StartProxy]:
     """Return a function that writes a configuration and starts a real proxy with it; keywords are further files."""
     numbers = itertools.count(1)
     with ExitStack() as proxies:
