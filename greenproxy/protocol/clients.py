@@ -34,10 +34,10 @@ def effective_client(peer_ip: str, special: Mapping[bytes, list[bytes]], trusted
     """
     if not peer_ip.startswith("unix:") and not is_trusted(peer_ip, trusted):
         return peer_ip, ""
-    elements = forwarded_elements(special.get(b"forwarded", ()))
-    chain = list_items(special.get(b"x-forwarded-for", ()))
+    elements = forwarded_elements(special.get(b"forwarded", []))
+    chain = list_items(special.get(b"x-forwarded-for", []))
     chain = chain or [element.get(b"for", b"") for element in elements] or special.get(b"x-real-ip", [])
-    schemes = list_items(special.get(b"x-forwarded-proto", ()))
+    schemes = list_items(special.get(b"x-forwarded-proto", []))
     schemes = schemes or [element.get(b"proto", b"").lower() for element in elements]
     ip, depth = _walk(peer_ip, chain, trusted)
     if not schemes:

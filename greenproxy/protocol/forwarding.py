@@ -15,8 +15,14 @@ from greenproxy.protocol.clients import effective_client, forwarded_elements
 from greenproxy.protocol.fields import REQUEST, RESPONSE, Roles, is_token, list_items, sort_fields, without_nominated
 
 __all__ = [
-    "Hop", "connection_lines", "effective_client", "forwarding_lines", "max_forwards", "strip_hop_by_hop", "strip_response_fields",
-]  # fmt: skip
+    "Hop",
+    "connection_lines",
+    "effective_client",
+    "forwarding_lines",
+    "max_forwards",
+    "strip_hop_by_hop",
+    "strip_response_fields",
+]
 
 PSEUDONYM = b"greenproxy"  # in Via (RFC 9110 section 7.6.3)
 _SET_BY_US = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
@@ -79,7 +85,7 @@ def _extended_lines(special: Said, hop: Hop) -> bytes:
     own = _lines(
         forwarded_for=b", ".join(chain) or b"unknown",
         proto=hop.scheme.encode("ascii"),
-        host=_last_member(special.get(b"x-forwarded-host", ())) or hop.host,
+        host=_last_member(special.get(b"x-forwarded-host", [])) or hop.host,
         real_ip=_plain_ip(hop.client_ip),
         forwarded=_extended_forwarded(special, hop),
     )
@@ -130,7 +136,7 @@ def _plain_ip(ip: str) -> bytes:
     return b"" if ip.startswith("unix:") else ip.partition("%")[0].encode("ascii")
 
 
-def _last_member(values: list[bytes] | tuple[()]) -> bytes:
+def _last_member(values: list[bytes]) -> bytes:
     return b",".join(values).rpartition(b",")[2].strip(b" \t")
 
 
