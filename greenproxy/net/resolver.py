@@ -136,7 +136,9 @@ class Resolver:
         self._refresher = None
         threads, self._threads = self._threads, None
         if threads is not None:
-            gevent.spawn(threads.kill).join(0.5)
+            ending = gevent.spawn(threads.kill)
+            ending.join(0.5)
+            ending.kill()
 
     # ------------------------------------------------------------------ asking
 

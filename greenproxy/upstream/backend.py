@@ -75,7 +75,7 @@ class Backend:
     def moved(self, addresses: tuple[SockAddr, ...], reason: str) -> None:
         """Use these addresses from now on; `reason` says why there are none, if there are none."""
         self._addresses = addresses
-        self.pool.drop_idle(keep=addresses)
+        self.pool.move(addresses)
         if addresses:
             self.health.address_known()
         else:

@@ -25,6 +25,7 @@ from greenproxy.net.dial import dial
 from greenproxy.net.resolver import Resolver, Watch
 from greenproxy.upstream.backend import Backend, Dial, metric_name
 from greenproxy.upstream.balancers import Balancer, make_balancer
+from greenproxy.upstream.checks import Checks
 from greenproxy.upstream.connection import Connection
 from greenproxy.upstream.lease import Lease
 from greenproxy.upstream.line import Grant, Line, Waiter
@@ -57,6 +58,7 @@ class Upstream:
         balancer: Balancer[Backend] = make_balancer(settings.balance, rng)
         self._pick = balancer.pick
         self._roster = Roster(self.backends, balancer, settings.fail_timeout_s, clock)
+        self._checks = Checks(settings, self.backends, clock, rng) if settings.health_interval_s else None
         self._watches: list[Watch] = []
         self._sweep_timer: Any = None
         self._is_stopped = False
@@ -76,9 +78,14 @@ class Upstream:
         period_s = max(0.05, min(_SWEEP_S, (self.settings.pool_idle_timeout_s or _SWEEP_S) / 4))
         self._sweep_timer = get_hub().loop.timer(period_s, period_s, ref=False)
         self._sweep_timer.start(self.sweep)
+        if self._checks is not None:
+            self._checks.start()
 
     def stop(self) -> None:
-        """Refuse new and waiting requests, close idle sockets; those in use are closed when they come back. Idempotent."""
+        """Refuse new and waiting requests, close idle sockets; those in use are closed when they come back.
+
+        Waits only until the checks under way have closed their sockets. Idempotent.
+        """
         self._is_stopped = True
         if self._sweep_timer is not None:
             self._sweep_timer.stop()
@@ -90,6 +97,8 @@ class Upstream:
             self._line.refuse(waiter, Stopped())
         for backend in self.backends:
             backend.pool.close()
+        if self._checks is not None:
+            self._checks.stop()
 
     def sweep(self) -> None:
         """Close what has been idle or alive for too long, and give waiting requests to backends that are ripe. Never waits."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from greenproxy.errors import Blame, ProxyError
+from greenproxy.errors import Blame, ProxyError, Retry
 from greenproxy.upstream.backend import Backend
 from greenproxy.upstream.connection import Connection
 
@@ -23,7 +23,7 @@ class Lease:
     `is_reused`: the connection served another request before, so that its backend may have been about to close it.
     """
 
-    __slots__ = ("_is_over", "_is_trial", "_lender", "backend", "connection", "is_reused")
+    __slots__ = ("_is_over", "_is_trial", "_lender", "_may_be_stale", "backend", "connection", "is_reused")
 
     def __init__(self, lender: Lender, backend: Backend, connection: Connection, is_trial: bool) -> None:
         self._lender = lender
@@ -31,7 +31,7 @@ class Lease:
         self._is_over = False
         self.backend = backend
         self.connection = connection
-        self.is_reused = connection.uses > 0
+        self.is_reused = self._may_be_stale = connection.uses > 0
         connection.uses += 1
         backend.requests += 1
 
@@ -54,6 +54,7 @@ class Lease:
 
     def succeeded(self) -> None:
         """Say that the backend answered, whatever the status: it is alive."""
+        self._may_be_stale = False
         health = self.backend.health
         if self._is_trial:
             self._is_trial = False
@@ -63,7 +64,11 @@ class Lease:
             health.succeeded(is_trial=False)
 
     def failed(self, error: ProxyError) -> None:
-        """Say how the exchange failed; only what is the backend's fault counts against it."""
-        if error.blame is Blame.UPSTREAM:
-            is_trial, self._is_trial = self._is_trial, False
-            self.backend.note_failure(error, is_trial)
+        """Say how the exchange failed. Only what is the backend's fault counts against it.
+
+        The end of a reused connection before any answer does not: a backend may close what it thinks is idle at any time.
+        """
+        if error.blame is not Blame.UPSTREAM or (self._may_be_stale and error.retry is Retry.RESET):
+            return
+        is_trial, self._is_trial = self._is_trial, False
+        self.backend.note_failure(error, is_trial)

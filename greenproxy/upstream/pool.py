@@ -23,7 +23,7 @@ from greenproxy.upstream.connection import Connection
 class Pool:
     """At most `size` sockets. A timeout or age of 0 means no limit; both in seconds of `clock`."""
 
-    __slots__ = ("_clock", "_idle", "_idle_timeout_s", "_is_closed", "_loop", "_max_age_s", "size", "slots")
+    __slots__ = ("_clock", "_idle", "_idle_timeout_s", "_is_closed", "_loop", "_max_age_s", "_moved_at_s", "_peers", "size", "slots")
 
     def __init__(self, size: int, idle_timeout_s: float, max_age_s: float, clock: Callable[[], float]) -> None:
         self.size = size
@@ -35,6 +35,8 @@ class Pool:
         self._clock = clock
         self._loop = get_hub().loop
         self._is_closed = False
+        self._moved_at_s = float("-inf")  # when the backend's addresses last changed ...
+        self._peers: Container[SockAddr] = ()  # ... and to what
 
     @property
     def lent(self) -> int:
@@ -74,14 +76,13 @@ class Pool:
         """Put a slot back, with the connection that was used if it may be used again. Never waits."""
         if connection is not None:
             now = self._clock()
-            stream = connection.stream
-            if self._is_closed or connection.born_s + self._max_age_s <= now or stream.is_closed:
-                stream.close()
-            else:
+            if self._is_usable(connection, now):
                 connection.idle_since_s = now
                 connection.parked_in = self._loop.iteration
                 self._idle[connection] = None
-                stream.park(connection.on_readable)
+                connection.stream.park(connection.on_readable)
+            else:
+                connection.stream.close()
         self.slots.put_nowait(None)
 
     def adopt(self, connection: Connection) -> None:
@@ -90,8 +91,13 @@ class Pool:
 
     def may_pass_on(self, connection: Connection) -> bool:
         """Return whether a connection may go straight from one request to the next, without having been idle."""
-        is_young = connection.born_s + self._max_age_s > self._clock()
-        return is_young and not self._is_closed and not connection.stream.is_closed and connection.is_quiet()
+        return self._is_usable(connection, self._clock()) and connection.is_quiet()
+
+    def _is_usable(self, connection: Connection, now: float) -> bool:
+        born_s = connection.born_s
+        if self._is_closed or connection.stream.is_closed or born_s + self._max_age_s <= now:
+            return False
+        return born_s > self._moved_at_s or connection.peer in self._peers
 
     def _drop(self, connection: Connection) -> None:
         self._idle.pop(connection, None)
@@ -105,11 +111,18 @@ class Pool:
             if connection.idle_since_s <= idle_before or connection.born_s <= born_before:
                 self._drop(connection)
 
-    def drop_idle(self, keep: Container[SockAddr] = ()) -> None:
-        """Close every idle socket, except those to the addresses in `keep`. Never waits."""
+    def move(self, peers: Container[SockAddr]) -> None:
+        """Keep only sockets to these addresses: others are closed now, or when they come back. Never waits."""
+        self._moved_at_s = self._clock()
+        self._peers = peers
         for connection in list(self._idle):
-            if connection.peer not in keep:
+            if connection.peer not in peers:
                 self._drop(connection)
+
+    def drop_idle(self) -> None:
+        """Close every idle socket. Never waits."""
+        for connection in list(self._idle):
+            self._drop(connection)
 
     def close(self) -> None:
         """Close the idle sockets now, and those in use when they come back. Never waits."""
