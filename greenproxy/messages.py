@@ -244,7 +244,7 @@ class Request:
     """
 
     __slots__ = (
-        "_headers", "_state", "body", "client", "deadline", "host", "inform", "method", "path", "peer", "query", "raw",
+        "_headers", "_state", "body", "client", "deadline", "host", "inform", "is_peer_trusted", "method", "path", "peer", "query", "raw",
         "request_id", "scheme", "target", "trace", "version",
     )  # fmt: skip
 
@@ -277,6 +277,7 @@ class Request:
         self.deadline = deadline
         self.raw = raw  # the bytes it came with; no longer true of the fields once `headers` was asked for
         self.inform = inform
+        self.is_peer_trusted = False  # what the peer says of earlier hops (X-Forwarded-For and the like) is believed
         self.peer = client  # the socket's other end; `client` may be somebody behind a trusted proxy
         self.request_id = ""
         self.trace = Trace()

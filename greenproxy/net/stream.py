@@ -100,6 +100,13 @@ class Stream:
         if sent != len(data):
             self._send_rest(memoryview(data)[sent:], limit)
 
+    def send_now(self, data: bytes) -> int:
+        """Send what fits without waiting and return how much that was."""
+        try:
+            return self._sock.send(data)
+        except BlockingIOError:
+            return 0
+
     def _send_rest(self, rest: memoryview, limit: Limit) -> None:
         self._write_watcher = self._loop.io(self._sock.fileno(), _WRITE)
         try:

@@ -33,7 +33,8 @@ class ClientBody:
     """See `messages.StreamedBody`. `send_continue` sends a 100 (Continue); None when the client does not wait for one."""
 
     __slots__ = (
-        "_decoder", "_exchange", "_is_being_read", "_kept", "_max_bytes", "_patience", "_reader", "_released", "_send_continue", "_source",
+        "_decoder", "_exchange", "_is_being_read", "_kept", "_max_bytes", "_patience", "_reader", "_released", "_send_continue",
+        "_source", "is_cancelled",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +56,7 @@ class ClientBody:
         self._kept: bytes | None = None  # what read() returned, for whoever reads after it
         self._reader: object = None  # the greenlet that waits for the client's bytes
         self._is_being_read = False
+        self.is_cancelled = False  # nobody wants the rest
         self._released: Event | None = None  # set when whoever reads it stops
 
     @property
@@ -167,6 +169,7 @@ class ClientBody:
         return piece
 
     def cancel(self) -> None:
-        """Stop whoever waits for the client's bytes in another greenlet."""
+        """Stop whoever waits for the client's bytes in another greenlet: nobody wants the rest."""
+        self.is_cancelled = True
         if self._reader is not None and self._reader is not getcurrent():
             self._source.stream.interrupt(BodyCancelled())

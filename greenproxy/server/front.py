@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import _socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from time import monotonic
 from typing import Any
 
-import _socket
 from gevent import get_hub
 
 from greenproxy.config.settings import ListenerSettings

@@ -129,7 +129,12 @@ class Connection:
         exchange = Exchange(front.settings.name, self.peer)
         keep_alive = head.keep_alive and not front.is_draining and self.served != front.settings.keepalive_requests
         reply = Reply(
-            self.stream, exchange, front.send_patience, is_http11=head.minor == 1, is_head=head.method == b"HEAD", keep_alive=keep_alive
+            self.stream,
+            exchange,
+            front.send_patience,
+            is_http11=head.minor == 1,
+            is_head=head.method == b"HEAD",
+            keep_alive=keep_alive,
         )
         self._is_last = not head.keep_alive
         front.busy[self] = exchange
@@ -170,7 +175,8 @@ class Connection:
         host = target.authority or head.host
         peer = exchange.client
         scheme = front.scheme
-        if front.is_trusted(peer):
+        is_trusted = front.is_trusted(peer)
+        if is_trusted:
             ip, said = effective_client(peer.ip, head.special, front.settings.trusted_proxies)
             if ip != peer.ip:
                 exchange.client = ClientAddress(ip, 0)
@@ -189,6 +195,7 @@ class Connection:
             inform=reply.inform,
         )
         request.peer = peer
+        request.is_peer_trusted = is_trusted
         return request
 
     def _finish(self, reply: Reply, body: ClientBody | None) -> bool:
@@ -198,10 +205,9 @@ class Connection:
             self.close()
             return False
         stream.unpark()
-        if body is not None and not body.is_received:
-            if not self._await_body(reply, body):
-                self._linger()
-                return False
+        if body is not None and not body.is_received and not self._await_body(reply, body):
+            self._linger()
+            return False
         if reply.keep_alive:
             return True
         if self.buffer or not stream.is_watching:  # unread bytes would turn our close into a reset
@@ -212,6 +218,8 @@ class Connection:
 
     def _await_body(self, reply: Reply, body: ClientBody) -> bool:
         """Let an upload that goes on behind its response end. Returns whether the body came to its end."""
+        if body.is_cancelled:
+            return False
         try:
             if body.is_being_read:
                 body.wait_released()
@@ -292,7 +300,12 @@ class _Wire:
     __slots__ = ("_body", "_connection", "_front", "_reply", "_request")
 
     def __init__(
-        self, front: Front, reply: Reply, connection: Connection | None, request: Request | None = None, body: ClientBody | None = None
+        self,
+        front: Front,
+        reply: Reply,
+        connection: Connection | None,
+        request: Request | None = None,
+        body: ClientBody | None = None,
     ) -> None:
         self._front = front
         self._reply = reply
@@ -302,9 +315,12 @@ class _Wire:
 
     def send(self, response: Any) -> None:
         reply, body = self._reply, self._body
-        if body is not None and reply.keep_alive and not body.is_received and not body.is_being_read:
-            body.receive_now()
-            reply.keep_alive = body.is_received
+        if self._front.is_draining:
+            reply.keep_alive = False
+        if body is not None and not body.is_received and (body.is_cancelled or not body.is_being_read):
+            if not body.is_cancelled:
+                body.receive_now()
+            reply.keep_alive = reply.keep_alive and body.is_received
         reply.send(response)
         if response.takeover is not None and self._connection is not None:
             reply.keep_alive = False

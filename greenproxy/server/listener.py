@@ -2,73 +2,111 @@
 
 from __future__ import annotations
 
+import _socket
 import errno
 import logging
 import socket
 from collections.abc import Callable
 from typing import Any
 
-import _socket
 import gevent.socket
 from gevent.server import StreamServer
 
 #: Errors of accept() that are about the one connection, which is gone (accept(2)).
 _CONNECTION_ERRORS = frozenset(
-    {errno.ECONNABORTED, errno.EINTR, errno.ENETDOWN, errno.EPROTO, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EPERM}
+    {
+        errno.ECONNABORTED,
+        errno.EINTR,
+        errno.ENETDOWN,
+        errno.EPROTO,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENETUNREACH,
+        errno.EPERM,
+    }
 )
 Accept = Callable[[_socket.socket, Any], None]
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 1.0
 
 
-class Listener(StreamServer):  # type: ignore[misc]
-    """Hands each accepted socket to `accept(sock, address)`, in the hub.
+class Listener(StreamServer):
+    """Hands each accepted socket to `accept(sock, address)`, in the hub, unless `is_full()`: then more wait in the backlog.
 
     `shed` is called when the process is out of descriptors; accepting pauses, each time twice as long (up to 1 s), and
     one line is logged until it works again.
     """
 
-    min_delay = 0.01
-    max_delay = 1.0
-
-    def __init__(self, sock: socket.socket, accept: Accept, shed: Callable[[], None], log: logging.Logger, *, max_accept: int) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        accept: Accept,
+        is_full: Callable[[], bool],
+        shed: Callable[[], None],
+        log: logging.Logger,
+        *,
+        max_accept: int,
+    ) -> None:
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it: one call less each
         listening = gevent.socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach())
-        self._raw: Any = listening._sock
+        self._raw: Any = listening._sock  # type: ignore[attr-defined]  # the raw socket, as gevent's own accept uses it
         self._kind = (listening.family, listening.type, listening.proto)
+        self._accept = accept
         self._shed = shed
         self._log = log
-        self._is_short = False
+        self._pause_s = 0.0
+        self._resume: Any = None
+        self._is_full = is_full
         self.max_accept = max_accept
         super().__init__(listening, handle=accept, spawn=None)
 
-    def do_read(self) -> tuple[_socket.socket, Any] | None:
-        """Accept one connection; None when there is none."""
+    def full(self) -> bool:
+        """Whether accepting must stop; `resume` starts it again."""
+        return self._is_full()
+
+    def do_read(self) -> Any:
+        """Return (raw socket, address) of one accepted connection; None when there is none."""
         try:
             fd, address = self._raw._accept()
         except BlockingIOError:
             return None
         except OSError as error:
-            if error.errno in _CONNECTION_ERRORS:
-                return None
-            self._pause(error)
+            if error.errno not in _CONNECTION_ERRORS:
+                self._pause(error)
             return None
-        if self._is_short:
-            self._is_short = False
-            self.delay = self.min_delay
+        if self._pause_s:
+            self._pause_s = 0.0
             self._log.warning("accepting connections again")
         family, kind, proto = self._kind
         return _socket.socket(family, kind, proto, fileno=fd), address
 
+    def do_handle(self, *args: Any) -> None:
+        """Hand over an accepted socket; its new owner closes it (the base class would do that at once)."""
+        self._accept(*args)
+
     def _pause(self, error: OSError) -> None:
-        if not self._is_short:
-            self._is_short = True
+        if not self._pause_s:
             self._log.error("cannot accept connections for now: %s", error)
+        self._pause_s = min(_LONGEST_PAUSE_S, self._pause_s * 2 or _FIRST_PAUSE_S)
         self._shed()
         self.stop_accepting()
-        self._start_accepting_timer = self.loop.timer(self.delay)
-        self._start_accepting_timer.start(self._start_accepting_if_started)
-        self.delay = min(self.max_delay, self.delay * 2)
+        self._stop_resume()
+        self._resume = self.loop.timer(self._pause_s)
+        self._resume.start(self.resume, update=True)
 
-    def do_close(self, sock: _socket.socket, address: Any) -> None:
-        """What was not taken over is closed."""
-        sock.close()
+    def resume(self) -> None:
+        """Accept again, unless the listener was closed."""
+        self._stop_resume()
+        if self.started:
+            self.start_accepting()
+
+    def _stop_resume(self) -> None:
+        resume, self._resume = self._resume, None
+        if resume is not None:
+            resume.stop()
+            resume.close()
+
+    def close(self) -> None:
+        """Close the listening socket; connections that were accepted are not touched."""
+        self._stop_resume()
+        super().close()

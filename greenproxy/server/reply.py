@@ -29,9 +29,20 @@ _CHUNKED = -2
 class Reply:
     """Answers one request on `stream`. `keep_alive` begins as what the client wants and ends as what happens."""
 
-    __slots__ = ("_exchange", "_is_close_delimited", "_is_head_request", "_is_http11", "_patience", "_stream", "is_started", "keep_alive")
+    __slots__ = (
+        "_exchange",
+        "_is_close_delimited",
+        "_is_head_request",
+        "_is_http11",
+        "_patience",
+        "_stream",
+        "is_started",
+        "keep_alive",
+    )
 
-    def __init__(self, stream: Stream, exchange: Exchange, patience: Patience, *, is_http11: bool, is_head: bool, keep_alive: bool) -> None:
+    def __init__(
+        self, stream: Stream, exchange: Exchange, patience: Patience, *, is_http11: bool, is_head: bool, keep_alive: bool
+    ) -> None:
         self._stream = stream
         self._exchange = exchange
         self._patience = patience
@@ -55,8 +66,8 @@ class Reply:
             return
         body = response.body
         if self._has_no_body(response.status):
-            is_ours = response.raw is None and isinstance(body, bytes) and response.status != 304
-            self._start(response, self._fields(response, len(body) if is_ours else None), b"")
+            length = len(body) if response.raw is None and isinstance(body, bytes) and response.status != 304 else None
+            self._start(response, self._fields(response, length), b"")
         elif isinstance(body, bytes):
             self._send_bytes(response, body)
         else:
@@ -68,7 +79,9 @@ class Reply:
     def _start(self, response: Response, fields: list[bytes], payload: bytes) -> None:
         """Send the head with the first bytes of the body in one call."""
         raw = response.raw
-        phrase = raw.reason if isinstance(raw, ResponseHead) and raw.status == response.status else _PHRASES.get(response.status, b"")
+        phrase = (
+            raw.reason if isinstance(raw, ResponseHead) and raw.status == response.status else _PHRASES.get(response.status, b"")
+        )
         self.is_started = True
         self._exchange.status = response.status
         self._write(b"HTTP/1.1 %d %b\r\n%b\r\n\r\n%b" % (response.status, phrase, b"\r\n".join(fields), payload))
@@ -77,7 +90,11 @@ class Reply:
         """Return the field lines. `framing`: a length, _CHUNKED, _UNDELIMITED, or None to leave Content-Length as it is."""
         raw = response.raw
         headers = response.headers_if_read
-        if headers is None and isinstance(raw, ResponseHead) and (framing is None or framing == raw.content_length or raw.content_length is None):
+        if (
+            headers is None
+            and isinstance(raw, ResponseHead)
+            and (framing is None or framing == raw.content_length or raw.content_length is None)
+        ):
             fields = raw.kept.copy()
             has_date, has_length = raw.has_date, raw.content_length is not None
         else:
@@ -158,7 +175,12 @@ class Reply:
             text = response.headers.get("content-length")
             if text is not None and text.isascii() and text.isdigit():
                 stated = int(text)
-        if stated is not None and response.body is not response.relayed and isinstance(raw, ResponseHead) and stated == raw.content_length:
+        if (
+            stated is not None
+            and response.body is not response.relayed
+            and isinstance(raw, ResponseHead)
+            and stated == raw.content_length
+        ):
             stated = None  # it was true of the body that a middleware replaced
         if stated is not None:
             return stated

@@ -1,0 +1,170 @@
+"""Assembly: settings in, a running house out. The only file that knows every room."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable, Sequence
+
+from greenproxy.apps.answers import redirect, status
+from greenproxy.config.settings import (
+    ListenerSettings,
+    MiddlewareSettings,
+    RelaySettings,
+    RouteSettings,
+    Settings,
+)
+from greenproxy.errors import NoRoute, ProxyError
+from greenproxy.messages import Handler, Request, Response
+from greenproxy.middleware.chain import BoundMiddleware, chain
+from greenproxy.middleware.loading import bind
+from greenproxy.net.recycler import Recycler
+from greenproxy.net.resolver import Resolver
+from greenproxy.observability.access_log import AccessLog
+from greenproxy.observability.board import Board
+from greenproxy.observability.error_pages import error_response
+from greenproxy.observability.metrics import Metrics
+from greenproxy.observability.statsd import Statsd
+from greenproxy.proxy.reverse import ReverseProxy
+from greenproxy.routing.router import Router
+from greenproxy.routing.table import Route, stripped
+from greenproxy.server.doors import Doors
+from greenproxy.server.front import Front, Services
+from greenproxy.server.serve import Funnel
+from greenproxy.upstream.group import Upstream
+
+
+class House:
+    """Everything that one worker runs. Make it in the worker, behind the fork; `start` serves, `stop` drains."""
+
+    def __init__(self, settings: Settings, *, log: logging.Logger, board: Board | None = None, slot: int = 0) -> None:
+        self._settings = settings
+        self._log = log
+        process = settings.process
+        self._recycler = Recycler()
+        self._metrics = Metrics()
+        self._resolver = Resolver(process.resolve_interval_s, log)
+        self._upstreams = {each.name: Upstream(each, self._resolver, self._metrics, log) for each in settings.upstreams}
+        self._doors = Doors(process.worker_connections, log)
+        self._access_log = None if process.access_log == "off" else AccessLog(process.access_log, process.access_log_format, log)
+        self._statsd = Statsd(process.statsd, process.statsd_prefix, self._metrics, self._gauges, board, slot, log)
+        funnel = Funnel(self._metrics.finished, self._access_log.write if self._access_log else None, log)
+        self._services = Services(self._recycler, funnel, self._error_page, self._doors.connection_closed)
+        self._middlewares = {each.name: bind(each) for each in settings.middlewares}
+
+    # -------------------------------------------------------------- life
+
+    def start(self, listening: Sequence[tuple[ListenerSettings, Sequence[socket.socket]]]) -> None:
+        """Serve clients on listening sockets, which become ours. Waits, a bounded moment, for the backends' names."""
+        self._resolver.start()
+        for upstream in self._upstreams.values():
+            upstream.start()
+        if self._access_log is not None:
+            self._access_log.start()
+        self._statsd.start()
+        max_accept = 1 if self._settings.process.workers > 1 else 64
+        for listener, sockets in listening:
+            front = Front(listener, self._handler(listener), self._services)
+            self._doors.open(front, sockets, max_accept=max_accept)
+
+    def stop(self, graceful_timeout_s: float, is_fast: Callable[[], bool], notify: Callable[[], None]) -> None:
+        """Drain: wait until what is going on has ended, at most `graceful_timeout_s`, cut the rest, and close everything.
+
+        Returns early when `is_fast()` turns true; `notify` is called on every turn meanwhile.
+        """
+        self._doors.drain(graceful_timeout_s, is_fast, notify)
+        for upstream in self._upstreams.values():
+            upstream.stop()
+        self._resolver.stop()
+        self._statsd.stop()
+        if self._access_log is not None:
+            self._access_log.close()
+
+    def reopen_logs(self) -> None:
+        """Open the access log anew, after somebody moved its file away."""
+        if self._access_log is not None:
+            self._access_log.reopen()
+
+    @property
+    def requests(self) -> int:
+        """Requests served since the start."""
+        return self._doors.requests
+
+    @property
+    def connections(self) -> int:
+        """Open client connections."""
+        return self._doors.connections
+
+    def _gauges(self) -> dict[str, float]:
+        gauges: dict[str, float] = {
+            "connections.active": self._doors.connections - self._doors.idle,
+            "connections.idle": self._doors.idle,
+        }
+        for upstream in self._upstreams.values():
+            gauges.update(upstream.gauges())
+        return gauges
+
+    def _error_page(self, error: ProxyError, request: Request | None) -> Response:
+        accept = (request.headers.get("accept") or "") if request is not None else ""
+        return error_response(error, accept, self._settings.process.server_header)
+
+    # -------------------------------------------------------------- handlers
+
+    def _handler(self, listener: ListenerSettings) -> Handler:
+        """Return what answers the requests of a listener: its middleware around its routes around its upstream."""
+        default: Handler | None = None
+        if listener.upstream:
+            default = self._proxy(listener.upstream, self._upstreams[listener.upstream].settings.relay)
+            default = _limited(default, listener.max_body_bytes)
+        mine = [route for route in self._settings.routes if not route.listener or listener.name in route.listener]
+        handler: Handler
+        if mine:
+            handler = Router([self._route(route, listener) for route in mine], default)
+        else:
+            handler = default if default is not None else _no_route
+        return self._behind(listener.middleware, handler)
+
+    def _route(self, route: RouteSettings, listener: ListenerSettings) -> Route:
+        if route.redirect:
+            answer = redirect(route)
+        elif route.status:
+            answer = status(route)
+        else:
+            name = route.upstream or listener.upstream
+            answer = self._proxy(name, route.relay or self._upstreams[name].settings.relay)
+            if route.strip_prefix:
+                answer = stripped(answer, route.strip_prefix)
+        max_body_bytes = listener.max_body_bytes if route.max_body_bytes is None else route.max_body_bytes
+        return Route(route, _limited(self._behind(route.middleware, answer), max_body_bytes), max_body_bytes)
+
+    def _proxy(self, name: str, relay: RelaySettings) -> ReverseProxy:
+        upstream = self._upstreams[name]
+        sends_own_host = upstream.settings.host_header == "backend"
+        return ReverseProxy(upstream, relay, self._recycler, via=self._settings.process.via, sends_own_host=sends_own_host)
+
+    def _behind(self, names: Sequence[str], handler: Handler) -> Handler:
+        return chain([self._middleware(name) for name in names], handler, self._recycler.retire)
+
+    def _middleware(self, name: str) -> BoundMiddleware:
+        bound = self._middlewares.get(name)
+        if bound is None:  # a built-in, named without a section
+            bound = self._middlewares[name] = bind(MiddlewareSettings(name=name, type=name))
+        return bound
+
+
+def _no_route(_request: Request) -> Response:
+    raise NoRoute
+
+
+def _limited(handler: Handler, max_bytes: int) -> Handler:
+    """Return `handler` behind a limit for request bodies: what is announced as longer is refused before it is read."""
+    if not max_bytes:
+        return handler
+
+    def limited(request: Request) -> Response:
+        set_limit = getattr(request.body, "set_limit", None)
+        if set_limit is not None:  # a body that a middleware made is its own business
+            set_limit(max_bytes)
+        return handler(request)
+
+    return limited

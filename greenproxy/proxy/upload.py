@@ -1,0 +1,64 @@
+"""Upload: the request body on its way to a backend, in a greenlet of its own while the response is awaited.
+
+Both directions go on at once because a backend may answer before it has read everything (RFC 9112 section 9.5 knows it as
+an early response), and because a client may wait for a 100 (Continue) that only the backend can give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from greenproxy.deadline import Patience
+from greenproxy.errors import ProxyError
+from greenproxy.net.recycler import Recycler
+from greenproxy.net.stream import Stream
+from greenproxy.protocol.body import encode_chunk, last_chunk
+
+
+class Upload:
+    """Sends `body` to `stream`, chunked or as it is. `ended` is called once, with whether all of it was sent."""
+
+    def __init__(
+        self,
+        body: Iterable[bytes],
+        trailers: Callable[[], bytes],
+        stream: Stream,
+        patience: Patience,
+        ended: Callable[[bool], None],
+        *,
+        is_chunked: bool,
+    ) -> None:
+        self._body = body
+        self._trailers = trailers
+        self._stream = stream
+        self._patience = patience
+        self._ended = ended
+        self._is_chunked = is_chunked
+        self.is_running = True
+
+    def start(self, recycler: Recycler) -> None:
+        """Begin in a greenlet of its own."""
+        recycler.spawn(self._run)
+
+    def _run(self) -> None:
+        is_whole = False
+        pieces = iter(self._body)
+        try:
+            for piece in pieces:
+                if piece:
+                    self._stream.send(encode_chunk(piece) if self._is_chunked else piece, self._patience)
+            if self._is_chunked:
+                self._stream.send(last_chunk(self._trailers()), self._patience)
+            is_whole = True
+        except OSError:
+            # The backend wants no more of it. What it has to say about that, the other direction reads.
+            is_whole = False
+        except ProxyError as error:
+            # The client's fault, or a backend that does not read: the exchange is over, and waits for the response.
+            self._stream.interrupt(error)
+        finally:
+            self.is_running = False
+            close = getattr(pieces, "close", None)
+            if close is not None:
+                close()
+            self._ended(is_whole)

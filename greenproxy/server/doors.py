@@ -1,0 +1,141 @@
+"""Doors: all listeners of a worker: opening them, the ceiling of connections, the sweep, and the drain.
+
+The drain is what lost nothing under load: first the listeners close (what is in their backlog belongs to the other workers),
+then the loop turns once so that connections just accepted register; connections that never sent a request stay, idle ones
+linger a moment because a request may be on its way; answers say `Connection: close`; what is still going on at the end is cut.
+"""
+
+from __future__ import annotations
+
+import _socket
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Any
+
+import gevent
+from gevent import get_hub
+
+from greenproxy.server.front import Front
+from greenproxy.server.listener import Listener
+
+LINGER_IDLE_S = 1.0
+_TICK_S = 0.05
+
+
+class Doors:
+    """Owns fronts and their listeners. `max_connections` bounds the clients of all of them together."""
+
+    def __init__(self, max_connections: int, log: logging.Logger) -> None:
+        self._max_connections = max_connections
+        self._log = log
+        self._fronts: list[Front] = []
+        self._listeners: list[Listener] = []
+        self._open = 0
+        self._is_full = False
+        self._sweep: Any = None
+
+    def open(self, front: Front, sockets: Sequence[socket.socket], *, max_accept: int) -> None:
+        """Begin to accept connections for `front` on listening sockets, which become ours."""
+        self._fronts.append(front)
+        for sock in sockets:
+            listener = Listener(sock, self._accepting(front), self._full, self._shed, self._log, max_accept=max_accept)
+            self._listeners.append(listener)
+            listener.start()
+        self._restart_sweep()
+
+    def _accepting(self, front: Front) -> Callable[[_socket.socket, Any], None]:
+        def accept(sock: _socket.socket, address: Any) -> None:
+            self._open += 1
+            front.accept(sock, address)
+
+        return accept
+
+    # -------------------------------------------------------------- the ceiling
+
+    def _full(self) -> bool:
+        if self._open < self._max_connections:
+            return False
+        if not self._is_full:
+            self._is_full = True
+            self._log.warning("worker-connections = %d reached: more clients wait in the backlog", self._max_connections)
+        return True
+
+    def connection_closed(self) -> None:
+        """A client's connection ended."""
+        self._open -= 1
+        if self._is_full and self._open < self._max_connections:
+            self._is_full = False
+            for listener in self._listeners:
+                listener.resume()
+
+    def _shed(self) -> None:
+        """Out of descriptors: the idle connections that waited longest make room."""
+        for front in self._fronts:
+            for connection in list(front.idle)[:64]:
+                connection.give_up_waiting()
+
+    @property
+    def connections(self) -> int:
+        """Open client connections."""
+        return self._open
+
+    @property
+    def idle(self) -> int:
+        """Client connections that wait for a request."""
+        return sum(len(front.idle) for front in self._fronts)
+
+    @property
+    def requests(self) -> int:
+        """Requests served since the start."""
+        return sum(front.requests for front in self._fronts)
+
+    # -------------------------------------------------------------- the sweep
+
+    def _restart_sweep(self) -> None:
+        if self._sweep is not None:
+            self._sweep.stop()
+            self._sweep.close()
+        interval_s = min(front.sweep_interval_s for front in self._fronts)
+        self._sweep = get_hub().loop.timer(interval_s, interval_s)
+        self._sweep.start(self._sweep_all)
+
+    def _sweep_all(self) -> None:
+        for front in self._fronts:
+            front.sweep()
+
+    # -------------------------------------------------------------- the end
+
+    def drain(self, graceful_timeout_s: float, is_fast: Callable[[], bool], notify: Callable[[], None]) -> None:
+        """Stop accepting and wait until the connections have ended, at most `graceful_timeout_s`; cut the rest.
+
+        Returns early when `is_fast()` turns true. Calls `notify` on every turn.
+        """
+        begun_s = monotonic()
+        for listener in self._listeners:
+            listener.close()
+        gevent.sleep(0)
+        for front in self._fronts:
+            front.is_draining = True
+        while self._open and not is_fast():
+            elapsed_s = monotonic() - begun_s
+            if elapsed_s >= graceful_timeout_s:
+                self._log.warning("graceful-timeout is over: %d connections are cut", self._open)
+                break
+            if elapsed_s >= min(LINGER_IDLE_S, graceful_timeout_s / 2):
+                for front in self._fronts:
+                    front.close_idle(also_new=elapsed_s >= 2 * LINGER_IDLE_S)
+            notify()
+            gevent.sleep(_TICK_S)
+        self._cut()
+
+    def _cut(self) -> None:
+        for front in self._fronts:
+            front.cut_all()
+        gevent.sleep(0)  # the cut exchanges end, and log
+        gevent.sleep(0)
+        if self._sweep is not None:
+            self._sweep.stop()
+            self._sweep.close()
+            self._sweep = None
