@@ -13,10 +13,8 @@ from greenproxy.messages import Handler, Headers, Middleware, Request, Response
 _KEYS = ("request-set", "request-add", "request-remove", "response-set", "response-add", "response-remove")
 #: Fields that say how a message is framed or belong to one connection: the server and the proxy decide about them.
 _RESERVED = frozenset(
-    {
-        "connection", "content-length", "expect", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
-    }
-)  # fmt: skip
+    ["connection", "content-length", "expect", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"]
+)
 
 
 class Changes(NamedTuple):

@@ -73,7 +73,10 @@ class Visit:
             self._running -= 1
             if not self._running and not self._is_over:
                 self._clock.run(self.deadline.remaining_s())
-        if self._is_over:
+        return self._handed_over(response)
+
+    def _handed_over(self, response: Response) -> Response:
+        if self._is_over:  # call_next ran in a greenlet that the middleware did not wait for
             close_bodies([response.body], self._name)
             raise RuntimeError("the middleware returned while its call_next was running")
         self._taken.append(response.body)

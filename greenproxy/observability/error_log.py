@@ -1,0 +1,104 @@
+"""The error log: one logger for the whole program, and conditions that are told once.
+
+Text from outside can stand in a message, so control characters in it are escaped: nobody forges a line. Only tracebacks
+have several lines.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from typing import TextIO
+
+_LOGGER = "greenproxy"
+_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode()
+
+
+class LineFormatter(logging.Formatter):
+    """`2026-01-02 03:04:05,678 [pid] level: message`."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s [%(process)d] %(levelname)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Return the line without a traceback."""
+        record.message = _control.sub(_escape, record.message)
+        record.levelname = record.levelname.lower()
+        return super().formatMessage(record)
+
+
+class ErrorLog(logging.StreamHandler[TextIO]):
+    """The handler behind the logger: a file, or standard error for `-`. `reopen` follows a file that was moved away."""
+
+    def __init__(self, path: str) -> None:
+        self._path = "" if path == "-" else path
+        super().__init__(self._open())
+        self.setFormatter(LineFormatter())
+
+    def _open(self) -> TextIO:
+        return open(self._path, "a", encoding="utf-8", errors="backslashreplace") if self._path else sys.stderr
+
+    def reopen(self) -> None:
+        """Open the file anew (SIGUSR1). If that fails the old one is kept and told."""
+        if not self._path:
+            return
+        try:
+            stream = self._open()
+        except OSError as error:
+            logging.getLogger(_LOGGER).error("cannot reopen the error log %s: %s", self._path, error)
+            return
+        old = self.setStream(stream)
+        if old is not None:
+            old.close()
+
+    def close(self) -> None:
+        """Close the file. Standard error stays open."""
+        if self._path:
+            self.stream.close()
+        super().close()
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """A log that cannot be written must not disturb what it is about."""
+
+
+def set_up(path: str, level: str) -> ErrorLog:
+    """Let the logger `greenproxy` write to `path` (`-`: standard error) from `level` on, instead of wherever it wrote before.
+
+    Raises OSError if the file cannot be opened; nothing has changed then.
+    """
+    handler = ErrorLog(path)
+    logger = logging.getLogger(_LOGGER)
+    for old in [each for each in logger.handlers if isinstance(each, ErrorLog)]:
+        logger.removeHandler(old)
+        old.close()
+    logger.addHandler(handler)
+    logger.setLevel(level.upper())
+    logger.propagate = False
+    return handler
+
+
+class Condition:
+    """Something that lasts: told when it begins and when it ends, however often it is noticed in between."""
+
+    __slots__ = ("_log", "is_on")
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self.is_on = False
+
+    def begin(self, message: str) -> None:
+        """Note that it is so; the first time, log `message` as an error."""
+        if not self.is_on:
+            self.is_on = True
+            self._log.error(message)
+
+    def end(self, message: str) -> None:
+        """Note that it is no longer so; if it was, log `message`."""
+        if self.is_on:
+            self.is_on = False
+            self._log.info(message)

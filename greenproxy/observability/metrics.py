@@ -1,0 +1,132 @@
+"""Metrics: what one worker counted since the last flush. Counting costs an increment; names and formats are made at the flush.
+
+Who counts what: `Metrics.finished` takes everything that an exchange tells at its end, also for its upstream (requests,
+retries, response times). Failures of backends are counted where they are seen, by the upstream room.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import random
+
+from greenproxy.exchange import Exchange
+from greenproxy.messages import Trace
+
+MAX_SAMPLES = 100  # per timer, worker and flush
+_CLASSES = 10  # by the first digit, 0 is "nothing was sent"
+_CLIENT_LEFT = 499  # never sent: it counts as an error only
+
+
+class Samples:
+    """At most MAX_SAMPLES durations out of all that were observed, each as likely to be kept as any other."""
+
+    __slots__ = ("kept", "seen")
+
+    def __init__(self) -> None:
+        self.kept: list[float] = []
+        self.seen = 0
+
+    def observe(self, seconds: float) -> None:
+        """Take one duration into account."""
+        self.seen += 1
+        if self.seen <= MAX_SAMPLES:
+            self.kept.append(seconds)
+        else:
+            slot = int(random() * self.seen)
+            if slot < MAX_SAMPLES:
+                self.kept[slot] = seconds
+
+    @property
+    def rate(self) -> float:
+        """The share of the observed durations that was kept, between 0 and 1."""
+        return len(self.kept) / self.seen if self.seen else 1.0
+
+
+class UpstreamMetrics:
+    """The counters of one upstream. The upstream room adds to `failures`; the rest is taken from finished exchanges."""
+
+    __slots__ = ("failures", "requests", "response_time", "retries")
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.failures = 0
+        self.retries = 0
+        self.response_time = Samples()
+
+    def finished(self, trace: Trace) -> None:
+        """Count an exchange that went to this upstream and is over."""
+        self.requests += 1
+        self.retries += trace.retries
+        if trace.upstream_time_s >= 0:
+            self.response_time.observe(trace.upstream_time_s)
+
+    def take(self) -> UpstreamMetrics:
+        """Return a copy of what was counted, and begin anew. Whoever holds this object goes on counting in it."""
+        taken = UpstreamMetrics()
+        taken.requests, self.requests = self.requests, 0
+        taken.failures, self.failures = self.failures, 0
+        taken.retries, self.retries = self.retries, 0
+        taken.response_time, self.response_time = self.response_time, taken.response_time
+        return taken
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The counts between two flushes. `responses` goes by the first digit of the status."""
+
+    requests: int
+    responses: tuple[int, ...]
+    errors: Mapping[str, int]
+    request_time: Samples
+    upstreams: Mapping[str, UpstreamMetrics]
+
+
+class Metrics:
+    """The counters of one worker. All methods are cheap and none waits."""
+
+    __slots__ = ("_errors", "_request_time", "_requests", "_responses", "_upstreams")
+
+    def __init__(self) -> None:
+        self._requests = 0
+        self._responses = [0] * _CLASSES
+        self._errors: dict[str, int] = {}
+        self._request_time = Samples()
+        self._upstreams: dict[str, UpstreamMetrics] = {}
+
+    def finished(self, exchange: Exchange) -> None:
+        """Count an exchange that is over."""
+        self._requests += 1
+        status = exchange.status
+        if status != _CLIENT_LEFT:
+            self._responses[status // 100] += 1
+        reason = exchange.reason
+        if reason:
+            self._errors[reason] = self._errors.get(reason, 0) + 1
+        self._request_time.observe(exchange.ended_s - exchange.started_s)
+        request = exchange.request
+        if request is not None and request.trace.upstream:
+            self.upstream(request.trace.upstream).finished(request.trace)
+
+    def upstream(self, name: str) -> UpstreamMetrics:
+        """Return the counters of one upstream; always the same object for one name."""
+        counters = self._upstreams.get(name)
+        if counters is None:
+            counters = self._upstreams[name] = UpstreamMetrics()
+        return counters
+
+    def drain(self) -> Snapshot:
+        """Return what was counted since the last call, and begin anew."""
+        upstreams = {name: counters.take() for name, counters in self._upstreams.items()}
+        snapshot = Snapshot(self._requests, tuple(self._responses), self._errors, self._request_time, upstreams)
+        self._requests = 0
+        self._responses = [0] * _CLASSES
+        self._errors = {}
+        self._request_time = Samples()
+        return snapshot
+
+
+def metric_word(text: str) -> str:
+    """Return a name as a part of a metric's name: every character but letters, digits, `_` and `-` becomes `_`."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", text)
