@@ -106,30 +106,39 @@ class ChunkedDecoder:
 
     def feed(self, data: bytes) -> bytes:
         """Return the payload in `data`. Raises Malformed as soon as no valid body can follow."""
-        if self._state == _DATA and len(data) <= self._left:  # the middle of a big chunk: nothing is copied
-            self._left -= len(data)
-            if not self._left:
-                self._state = _DATA_END
+        size = len(data)
+        if self._state == _DATA and size < self._left:  # the middle of a big chunk: nothing is copied
+            self._left -= size
             return data
-        pieces: list[bytes] = []
-        at, size = 0, len(data)
+        spans: list[tuple[int, int]] = []
+        at = 0
         while at < size:
             if self._state == _DATA:
-                piece = data[at : at + self._left]
-                pieces.append(piece)
-                at += len(piece)
-                self._left -= len(piece)
-                if not self._left:
-                    self._state = _DATA_END
+                end = at + self._left
+                spans.append((at, min(end, size)))
+                if data[end : end + 2] == b"\r\n":  # nearly always
+                    self._state = _SIZE
+                    at = end + 2
+                else:
+                    self._left = max(0, end - size)
+                    self._state = _DATA if end > size else _DATA_END
+                    at = end
             elif self._state == _DONE:
                 self.excess += data[at:]
                 break
             else:
                 at = self._feed_line(data, at)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if len(spans) == 1:
+            begin, end = spans[0]
+            return data[begin:end]
+        view = memoryview(data)  # joined out of the buffer: slices of bytes would be copied twice
+        return b"".join([view[begin:end] for begin, end in spans])
 
     def _feed_line(self, data: bytes, at: int) -> int:
         """Read up to the end of the line that begins or goes on at `at`; return the index behind it."""
+        if self._state == _SIZE and not self._partial and data.startswith(b"0\r\n\r\n", at):  # nearly always the end
+            self._end()
+            return at + 5
         end = data.find(b"\n", at) + 1
         if not end:
             self._partial += data[at:]
@@ -167,14 +176,17 @@ class ChunkedDecoder:
 
     def _add_trailer(self, line: bytes) -> None:
         if line == b"\r\n":
-            self._state = _DONE
-            self.is_done = True
+            self._end()
             return
         self._check_trailer_size(len(line))
         match = _trailer_line(line)
         if match is None or is_forbidden_trailer(match[1]):
             raise Malformed("a trailer field is not valid")
         self.trailers += line
+
+    def _end(self) -> None:
+        self._state = _DONE
+        self.is_done = True
 
     def _check_trailer_size(self, more: int) -> None:
         if self._max_trailer_bytes and len(self.trailers) + more > self._max_trailer_bytes:

@@ -7,8 +7,7 @@ import re
 from greenproxy.errors import BackendInvalid, BadRequest, ProxyError, UnknownExpectation, UnsupportedTransferCoding
 from greenproxy.protocol.fields import TOKEN
 
-# 18 digits fit in a signed 64-bit integer: no backend behind us overflows.
-_is_length = re.compile(rb"[0-9]{1,18}").fullmatch
+_MAX_LENGTH_DIGITS = 18  # they fit in a signed 64-bit integer: no backend behind us overflows
 _is_coding = re.compile(TOKEN + rb"[ \t]*(?:;" + rb"[\t\x20-\x7e\x80-\xff]*)?").fullmatch
 
 
@@ -17,9 +16,10 @@ def content_length(values: list[bytes], refusal: type[ProxyError]) -> int:
 
     Raises `refusal` unless there is exactly one, of 1 to 18 digits: several equal ones are refused too.
     """
-    if len(values) != 1 or not _is_length(values[0]):
+    value = values[0]
+    if len(values) != 1 or not value.isdigit() or len(value) > _MAX_LENGTH_DIGITS:  # bytes.isdigit knows ASCII only
         raise refusal
-    return int(values[0])
+    return int(value)
 
 
 def is_chunked_request(values: list[bytes], minor: int, has_length: bool) -> bool:

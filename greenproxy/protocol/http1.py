@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from greenproxy.errors import BackendInvalid, BadRequest, HeadTooLarge, ProxyError, UnsupportedVersion, UriTooLong
 from greenproxy.protocol.fields import BLOCK, REQUEST, RESPONSE, TOKEN, VALUE, Special, list_items, sort_fields, without_nominated
 from greenproxy.protocol.framing import content_length, is_chunked_request, is_chunked_response, is_continue_expected
-from greenproxy.protocol.target import valid_host
+from greenproxy.protocol.target import authority_of, valid_host
 
 _request = re.compile(rb"(" + TOKEN + rb") ([\x21\x22\x24-\x7e]+) HTTP/1\.([01])\r\n(" + BLOCK + rb")\r\n").fullmatch
 _response = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: (" + VALUE + rb"))?\r\n(" + BLOCK + rb")\r\n").fullmatch
@@ -40,11 +40,11 @@ class RequestHead:
     `block` are all field lines as they came, each with its CRLF. `kept` are the lines that go to the backend unchanged
     (no CRLF): without hop-by-hop fields, what Connection names, Expect, Max-Forwards and everything that tells of
     forwarding. `special` has the stripped values of those, and of Host and Content-Length, by lower-case name.
-    `host_at` is where the Host line stands in `kept`, -1 without one.
+    `host` is the authority of an absolute-form target, else Host; b"" when an HTTP/1.0 request has neither.
     """
 
     __slots__ = (
-        "block", "content_length", "expects_continue", "host", "host_at", "is_chunked", "keep_alive", "kept", "method",
+        "block", "content_length", "expects_continue", "host", "is_chunked", "keep_alive", "kept", "method",
         "minor", "special", "target", "upgrade",
     )  # fmt: skip
 
@@ -52,7 +52,6 @@ class RequestHead:
     content_length: int | None
     expects_continue: bool
     host: bytes
-    host_at: int
     is_chunked: bool
     keep_alive: bool
     kept: list[bytes]
@@ -70,11 +69,12 @@ class RequestHead:
     def replace_host(self, host: bytes) -> None:
         """Make `host` the Host that the backend gets, in the place of the client's or before all other fields."""
         self.host = host
-        if self.host_at < 0:
-            self.host_at = 0
-            self.kept.insert(0, b"Host: " + host)
-        else:
-            self.kept[self.host_at] = b"Host: " + host
+        line = b"Host: " + host
+        for at, each in enumerate(self.kept):
+            if each[:5].lower() == b"host:":
+                self.kept[at] = line
+                return
+        self.kept.insert(0, line)
 
 
 def parse_request_head(head: bytes, limits: HeadLimits = NO_LIMITS) -> RequestHead:
@@ -124,17 +124,18 @@ def _connect_request(request: RequestHead) -> None:
 
 
 def _address_request(request: RequestHead) -> None:
-    """Check Host: exactly one in HTTP/1.1, at most one in HTTP/1.0, and valid (RFC 9112 section 3.2)."""
+    """Find the host: exactly one Host in HTTP/1.1, at most one in HTTP/1.0, and valid (RFC 9112 section 3.2)."""
     hosts = request.special.get(b"host")
     if hosts is None:
         if request.minor:
             raise BadRequest("The request has no Host.")
-        request.host, request.host_at = b"", -1
-        return
-    request.host = hosts[0]
-    if len(hosts) > 1 or not valid_host(request.host):
-        raise BadRequest("The Host of the request is not valid.")
-    request.host_at = next(n for n, line in enumerate(request.kept) if line[:5].lower() == b"host:")
+        request.host = b""
+    else:
+        request.host = host = hosts[0]
+        if len(hosts) > 1 or not valid_host(host):
+            raise BadRequest("The Host of the request is not valid.")
+    if request.target[:1] != b"/" and (authority := authority_of(request.target)):
+        request.replace_host(authority)  # RFC 9112 section 3.2.2: the target counts, whatever Host says
 
 
 def _connection(values: list[bytes], minor: int, kept: list[bytes], special: Special) -> tuple[bool, list[bytes], bytes]:

@@ -19,8 +19,8 @@ _MAX_HOST_BYTES = 262  # a name of 255, a colon, a port; longer ones are not wor
 _host = re.compile(rb"(?:[-_~0-9A-Za-z]+(?:\.[-_~0-9A-Za-z]+)*\.?|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?").fullmatch
 _absolute = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL).fullmatch
 _bad_escape = re.compile(rb"%(?:(?![0-9A-Fa-f]{2})|00|2[Ff])").search
-_encoded_dots = re.compile(rb"/(?:\.|%2[Ee])*%2[Ee](?:\.|%2[Ee])*(?=[/;]|\Z)").search
-_dots_with_parameter = re.compile(rb"/\.\.?;").search
+# A segment that is `.` or `..` once decoded, and was not before.
+_encoded_dots = re.compile(rb"/(?:%2[Ee]\.?|\.?%2[Ee]|%2[Ee]%2[Ee])(?=[/;]|%3[Bb]|\Z)").search
 
 
 class Target(NamedTuple):
@@ -52,18 +52,31 @@ def parse_target(target: bytes, method: bytes) -> Target:
         return Target("", "", target, target)
     if target == b"*" and method == b"OPTIONS":
         return Target("*", "", target)
-    match = _absolute(target)
-    if match is None or not valid_host(match[1]):
-        raise BadRequest
-    return _from_absolute(match[1], match[2], method)
-
-
-def _from_absolute(authority: bytes, rest: bytes, method: bytes) -> Target:
+    absolute = _absolute_form(target)
+    if absolute is None:
+        raise BadRequest("The request target has no form that is served here.")
+    authority, rest = absolute
     if not rest and method == b"OPTIONS":  # RFC 9112 section 3.2.4
         return Target("*", "", b"*", authority)
     origin_form = rest if rest[:1] == b"/" else b"/" + rest
     raw_path, _, query = origin_form.partition(b"?")
     return Target(_resolved(raw_path), query.decode("latin-1"), origin_form, authority)
+
+
+def authority_of(target: bytes) -> bytes:
+    """Return the authority of an absolute-form target, b"" for any other form. Raises BadRequest if it is not valid."""
+    absolute = _absolute_form(target)
+    return b"" if absolute is None else absolute[0]
+
+
+def _absolute_form(target: bytes) -> tuple[bytes, bytes] | None:
+    """Return (authority, path and query) of an absolute-form target."""
+    match = _absolute(target)
+    if match is None:
+        return None
+    if not valid_host(match[1]):  # user information is not either (RFC 9110 section 4.2.4)
+        raise BadRequest("The host of the request target is not valid.")
+    return match[1], match[2]
 
 
 def _has_port(authority: bytes) -> bool:
@@ -86,24 +99,22 @@ def _resolved(raw_path: bytes) -> str:
 def _without_dots(path: str) -> str:
     """Return `path` with dot segments resolved (RFC 3986 section 5.2.4) and empty segments merged.
 
-    Raises BadRequest for `..` above the root or behind an empty segment (merging first and resolving first would give
-    two paths), and for dots with a parameter, `/..;x/`, which some servers take for dots.
+    Raises BadRequest for `..` above the root, for one that removes an empty segment (merging first would give another
+    path), and for dots with a parameter, `/..;x/`, which some servers take for dots.
     """
-    segments: list[str] = []
-    before = ""
     parts = path.split("/")[1:]
-    for n, part in enumerate(parts):
-        if part.startswith((".;", "..;")):
-            raise BadRequest("The path of the request is not valid.")
+    segments: list[str] = []
+    for part in parts:
         if part == "..":
-            if not segments or (n and parts[n - 1] == ""):
+            if not segments or not segments.pop():
                 raise BadRequest("The path of the request is not valid.")
-            segments.pop()
-        elif part not in ("", "."):
+        elif part.startswith((".;", "..;")):
+            raise BadRequest("The path of the request is not valid.")
+        elif part != ".":
             segments.append(part)
-        before = part
-    is_folder = before in ("", ".", "..")
-    return "/" + "/".join(segments) + ("/" if is_folder and segments else "")
+    resolved = "/".join(filter(None, segments))
+    is_folder = resolved and parts[-1] in ("", ".", "..")
+    return f"/{resolved}/" if is_folder else f"/{resolved}"
 
 
 def valid_host(host: bytes) -> bool:
