@@ -1,0 +1,226 @@
+"""ProxyWorker: one worker process, under `greenproxy -c` and under plain gunicorn alike.
+
+`__init__` and `prepare` run in the master, everything else in the child. The rules:
+
+- gevent gets its hub after the fork, and the standard library is patched before user code is imported;
+- signal handlers may run in the middle of anything, in the hub too: they set flags and an event, the main greenlet acts;
+- the main greenlet gives the heartbeat, so a heartbeat means that the hub turns, and the first one that clients are served.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+from types import FrameType
+from typing import Any, ClassVar, NoReturn
+
+import gevent
+from gevent import monkey
+from gevent.event import Event
+from gevent.util import format_run_info
+from gunicorn.workers.base import Worker
+
+from greenproxy.assembly import House
+from greenproxy.config.user_code import module_path
+from greenproxy.process.guest import Guest
+from greenproxy.process.prepared import Prepared, free_slot
+
+#: Blocked by our master around a fork, so that none is lost before the worker listens.
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+#: The exit status of a worker that could not begin to serve; gunicorn's arbiter knows it by this number too.
+CANNOT_BOOT = 3
+_TICK_S = 1.0
+_TICK_WITH_MAX_REQUESTS_S = 0.1
+#: A heartbeat file is born with the time of day and then holds the monotonic clock, which is smaller for 31 years of uptime.
+_TIME_OF_DAY_S = 1e9
+#: gunicorn's master kills when graceful_timeout is over; by then the worker must have cut what is left, and logged it.
+_BEFORE_KILL_S = 0.5
+
+
+_stacks: Callable[[], list[str]] = format_run_info  # type: ignore[assignment]  # its stub says that it returns nothing
+
+
+class ProxyWorker(Worker):
+    """A worker of gunicorn's arbiter that serves a House. `slot` is its place on the board."""
+
+    _guest: ClassVar[Guest] = Guest()
+    _siblings: ClassVar[list[ProxyWorker]] = []
+    alive: bool
+    slot: int
+
+    def __init__(self, age: int, ppid: int, sockets: list[Any], app: Any, timeout: float, cfg: Any, log: Any) -> None:
+        super().__init__(age, ppid, sockets, app, timeout, cfg, log)
+        self.born_s = monotonic()
+        self.is_draining = False  # the master's note: it was told to end
+        self.prepared = self.prepare()
+        living = [worker for worker in ProxyWorker._siblings if not worker.has_ended]
+        self.slot = free_slot(worker.slot for worker in living)
+        ProxyWorker._siblings = [*living, self]
+
+    def prepare(self) -> Prepared:
+        """Return what this worker serves. Called in the master, before the fork."""
+        return self._guest.prepare(self.app, self.sockets, self.cfg, self.log)
+
+    # -------------------------------------------------------------- what the master reads
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the master has reaped it: it closes the heartbeat file then."""
+        try:
+            self.tmp.fileno()
+        except ValueError:
+            return True
+        return False
+
+    @property
+    def has_served(self) -> bool:
+        """Whether it has begun to serve, which is when the first heartbeat is given."""
+        return bool(self.tmp.last_update() < _TIME_OF_DAY_S)
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it was told to end, or wants to by itself and waits for nothing but its last exchanges."""
+        return self.is_draining or os.fstat(self.tmp.fileno()).st_size > 0
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the last heartbeat; since its birth when there was none yet."""
+        return monotonic() - (self.tmp.last_update() if self.has_served else self.born_s)
+
+    # -------------------------------------------------------------- the start, in the child
+
+    def init_process(self) -> None:
+        """Make this process gevent's, then set up and serve; returns when the worker has ended."""
+        self._wake = Event()
+        self._interrupts = 0
+        self._is_fast = False
+        self._should_reopen = False
+        self._listen_to_signals()  # until now they went to the master's queue, of which this process has a useless copy
+        gevent.reinit()
+        monkey.patch_all()
+        super().init_process()
+
+    def init_signals(self) -> None:
+        """Install the handlers; the wake-up pipe of the base class is not needed, since the hub sees signals itself."""
+        super().init_signals()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal tells everyone; reloading is the master's business
+        self._listen_to_signals()
+
+    def _listen_to_signals(self) -> None:
+        signal.signal(signal.SIGTERM, self.handle_exit)
+        signal.signal(signal.SIGINT, self.handle_int)
+        signal.signal(signal.SIGQUIT, self.handle_quit)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+    def load_wsgi(self) -> None:
+        """Open the house. Exits with status 3 when that fails, which tells the master that this worker cannot boot."""
+        self.wsgi = None
+        settings = self.prepared.settings
+        folder = settings.source.absolute().parent if settings.source else Path.cwd()
+        sys.path[:] = module_path(folder)
+        try:
+            self._house = House(settings, log=self._log, board=self.prepared.board, slot=self.slot)
+            self._house.start([door.raw() for door in self.prepared.doors])
+        except Exception as error:  # user code runs in there, and may raise anything
+            self._cannot_boot(error)
+
+    def _cannot_boot(self, error: Exception) -> NoReturn:
+        self._log.error("worker %d cannot start: %s: %s", os.getpid(), type(error).__name__, error)
+        self._log.debug("where it happened:", exc_info=error)
+        sys.exit(CANNOT_BOOT)
+
+    @property
+    def _log(self) -> logging.Logger:
+        log: logging.Logger = self.log.error_log
+        return log
+
+    # -------------------------------------------------------------- the work
+
+    def run(self) -> None:
+        """Give heartbeats until there is a reason to end, then drain."""
+        limit = self._request_limit()
+        tick_s = _TICK_WITH_MAX_REQUESTS_S if limit else _TICK_S
+        self.notify()
+        self._poke_master()
+        while self.alive:
+            self._wake.wait(tick_s)
+            self._wake.clear()
+            self._beat()
+            if self.ppid != os.getppid():
+                self._log.warning("the master is gone: worker %d stops", os.getpid())
+                self.alive = False
+            elif limit and self._house.requests >= limit:
+                self._log.info("worker %d has served %d requests and is replaced", os.getpid(), self._house.requests)
+                self.alive = False
+        self._leave()
+
+    def _request_limit(self) -> int:
+        process = self.prepared.settings.process
+        return process.max_requests and process.max_requests + random.randint(0, process.max_requests_jitter)
+
+    def _beat(self) -> None:
+        self.notify()
+        if self._should_reopen:
+            self._should_reopen = False
+            self.log.reopen_files()
+            self._house.reopen_logs()
+
+    def _leave(self) -> None:
+        """Drain. A mark in the heartbeat file asks the master for a successor that serves meanwhile."""
+        os.truncate(self.tmp.fileno(), 1)
+        self._poke_master()
+        self._house.stop(self.draining_time_s(), lambda: self._is_fast, self._beat)
+
+    def draining_time_s(self) -> float:
+        """Return how long exchanges in flight may take to finish."""
+        wanted_s = self.prepared.settings.process.graceful_timeout_s or math.inf
+        until_killed_s: float = self.cfg.graceful_timeout - _BEFORE_KILL_S
+        return min(wanted_s, max(0.0, until_killed_s))
+
+    def _poke_master(self) -> None:
+        """Make the master look at its workers now instead of within a second."""
+        if self.ppid == os.getppid():
+            with contextlib.suppress(PermissionError):  # as another user, a second it is
+                os.kill(self.ppid, signal.SIGCHLD)
+
+    # -------------------------------------------------------------- signals: flags only
+
+    def handle_exit(self, _sig: int, _frame: FrameType | None) -> None:
+        """TERM: end, after what is in flight."""
+        self._stop()
+
+    def handle_int(self, _sig: int, _frame: FrameType | None) -> None:
+        """INT: end, after what is in flight; a second one: at once."""
+        self._interrupts += 1
+        self._stop(is_fast=self._interrupts > 1)
+
+    def handle_quit(self, _sig: int, _frame: FrameType | None) -> None:
+        """QUIT: end at once."""
+        self._stop(is_fast=True)
+
+    def _stop(self, is_fast: bool = False) -> None:
+        self.alive = False
+        self._is_fast = self._is_fast or is_fast
+        self._wake.set()
+
+    def handle_usr1(self, _sig: int, _frame: FrameType | None) -> None:
+        """USR1: open the log files again."""
+        self._should_reopen = True
+        self._wake.set()
+
+    def handle_abort(self, _sig: int, _frame: FrameType | None) -> None:
+        """ABRT: the master has missed the heartbeat. Tell what every greenlet does, and end without waiting for anyone."""
+        self._log.critical("worker %d gave no heartbeat; this is what it does:", os.getpid())
+        for line in _stacks():
+            self._log.critical("%s", line.rstrip())
+        self.cfg.worker_abort(self)
+        os._exit(1)
