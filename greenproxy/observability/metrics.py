@@ -1,7 +1,6 @@
 """Metrics: what one worker counted since the last flush. Counting costs an increment; names and formats are made at the flush.
 
-Who counts what: `Metrics.finished` takes everything that an exchange tells at its end, also for its upstream (requests,
-retries, response times). Failures of backends are counted where they are seen, by the upstream room.
+Everything is taken from finished exchanges. A try that failed is known by the retry it led to, the last one by its reason.
 """
 
 from __future__ import annotations
@@ -11,12 +10,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from random import random
 
+from greenproxy.errors import Blame, ProxyError, UpstreamError
 from greenproxy.exchange import Exchange
 from greenproxy.messages import Trace
 
 MAX_SAMPLES = 100  # per timer, worker and flush
 _CLASSES = 10  # by the first digit, 0 is "nothing was sent"
 _CLIENT_LEFT = 499  # never sent: it counts as an error only
+
+
+def _reasons(cls: type[ProxyError]) -> set[str]:
+    below = {reason for each in cls.__subclasses__() for reason in _reasons(each)}
+    return below | {cls.reason} if cls.blame is Blame.UPSTREAM else below
+
+
+_BACKEND_REASONS = frozenset(_reasons(UpstreamError)) - {UpstreamError.reason}
 
 
 class Samples:
@@ -45,7 +53,7 @@ class Samples:
 
 
 class UpstreamMetrics:
-    """The counters of one upstream. The upstream room adds to `failures`; the rest is taken from finished exchanges."""
+    """What was counted for one upstream. `failures` are tries that a backend failed, whatever became of the request."""
 
     __slots__ = ("failures", "requests", "response_time", "retries")
 
@@ -55,21 +63,13 @@ class UpstreamMetrics:
         self.retries = 0
         self.response_time = Samples()
 
-    def finished(self, trace: Trace) -> None:
+    def finished(self, trace: Trace, reason: str) -> None:
         """Count an exchange that went to this upstream and is over."""
         self.requests += 1
         self.retries += trace.retries
+        self.failures += trace.retries + (reason in _BACKEND_REASONS)
         if trace.upstream_time_s >= 0:
             self.response_time.observe(trace.upstream_time_s)
-
-    def take(self) -> UpstreamMetrics:
-        """Return a copy of what was counted, and begin anew. Whoever holds this object goes on counting in it."""
-        taken = UpstreamMetrics()
-        taken.requests, self.requests = self.requests, 0
-        taken.failures, self.failures = self.failures, 0
-        taken.retries, self.retries = self.retries, 0
-        taken.response_time, self.response_time = self.response_time, taken.response_time
-        return taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,9 @@ class Metrics:
     __slots__ = ("_errors", "_request_time", "_requests", "_responses", "_upstreams")
 
     def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
         self._requests = 0
         self._responses = [0] * _CLASSES
         self._errors: dict[str, int] = {}
@@ -107,23 +110,18 @@ class Metrics:
         self._request_time.observe(exchange.ended_s - exchange.started_s)
         request = exchange.request
         if request is not None and request.trace.upstream:
-            self.upstream(request.trace.upstream).finished(request.trace)
+            self._count_upstream(request.trace, reason)
 
-    def upstream(self, name: str) -> UpstreamMetrics:
-        """Return the counters of one upstream; always the same object for one name."""
-        counters = self._upstreams.get(name)
+    def _count_upstream(self, trace: Trace, reason: str) -> None:
+        counters = self._upstreams.get(trace.upstream)
         if counters is None:
-            counters = self._upstreams[name] = UpstreamMetrics()
-        return counters
+            counters = self._upstreams[trace.upstream] = UpstreamMetrics()
+        counters.finished(trace, reason)
 
     def drain(self) -> Snapshot:
         """Return what was counted since the last call, and begin anew."""
-        upstreams = {name: counters.take() for name, counters in self._upstreams.items()}
-        snapshot = Snapshot(self._requests, tuple(self._responses), self._errors, self._request_time, upstreams)
-        self._requests = 0
-        self._responses = [0] * _CLASSES
-        self._errors = {}
-        self._request_time = Samples()
+        snapshot = Snapshot(self._requests, tuple(self._responses), self._errors, self._request_time, self._upstreams)
+        self._begin()
         return snapshot
 
 

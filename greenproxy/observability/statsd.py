@@ -15,7 +15,7 @@ import gevent
 from gevent import Timeout, socket
 from statsd import StatsClient
 
-from greenproxy.config.settings import Address, BackendSettings, Settings
+from greenproxy.config.settings import Address
 from greenproxy.observability.board import Board, Slot
 from greenproxy.observability.error_log import Condition
 from greenproxy.observability.metrics import Metrics, Samples, Snapshot, metric_word
@@ -25,21 +25,6 @@ _DATAGRAM_BYTES = 1400  # fits an Ethernet frame
 _LOOKUP_S = 5.0
 _NEXT_LOOKUP_S = 10.0
 _CALM_FLUSHES = 3  # a refusal is told by the datagram after the one refused, so one success proves nothing
-
-
-def gauge_names(settings: Settings) -> tuple[str, ...]:
-    """Return the names of every gauge, which are the names of the board."""
-    names = ["connections.active", "connections.idle"]
-    for upstream in settings.upstreams:
-        names.append(f"upstream.{upstream.name}.queued")
-        for backend in upstream.backends:
-            names += [f"{backend_prefix(upstream.name, backend)}.{what}" for what in ("up", "active", "idle")]
-    return tuple(dict.fromkeys(names))
-
-
-def backend_prefix(upstream: str, backend: BackendSettings) -> str:
-    """Return the start of a backend's names: `upstream.shop.blue`, or `upstream.shop.10_0_0_11_8000`."""
-    return f"upstream.{upstream}.{metric_word(backend.label)}"
 
 
 class _Client(StatsClient):  # type: ignore[misc]
@@ -84,75 +69,97 @@ class _Client(StatsClient):  # type: ignore[misc]
 
 
 class Statsd:
-    """Sends what `metrics` counted, and, when its slot speaks for all workers, the gauges of the whole board.
+    """Sends what `metrics` counted, and, when its slot speaks for all workers, the gauges of all of them.
 
-    `gauges` has a callable for each name of the board; a name without one is 0 for this worker.
+    `gauges` returns this worker's, always with the same names. Without an address nothing is done; without a board this
+    worker is the only one.
     """
 
     def __init__(
-        self, address: Address, prefix: str, metrics: Metrics, slot: Slot, gauges: Mapping[str, Callable[[], float]], log: Logger
+        self,
+        address: Address | None,
+        prefix: str,
+        metrics: Metrics,
+        gauges: Callable[[], Mapping[str, float]],
+        board: Board | None,
+        index: int,
+        log: Logger,
     ) -> None:
         self._address = address
         self._metrics = metrics
-        self._slot = slot
-        self._read = [gauges.get(name, _nought) for name in slot.board.names]
+        self._gauges = gauges
+        self._board = board
+        self._index = index
         self._log = log
         self._client = _Client(prefix)
         self._trouble = Condition(log)
         self._calm = 0
         self._next_lookup_s = 0.0
-        self._greenlet: gevent.Greenlet[[], None] | None = None
+        self._slot: Slot | None = None
+        self._greenlet: gevent.Greenlet[[Address], None] | None = None
 
     def start(self) -> None:
         """Begin to flush once a second."""
-        self._greenlet = gevent.spawn(self._run)
+        if self._address is not None:
+            names = tuple(self._gauges())
+            board = self._board or Board(1, len(names))
+            try:
+                self._slot = board.claim(self._index, names)
+            except ValueError as error:
+                self._log.error("statsd: no gauges are sent: %s", error)
+            self._greenlet = gevent.spawn(self._run, self._address)
 
     def stop(self) -> None:
         """Flush what is left and leave the board. Waits for the resolver at most, if the host was not known yet."""
         if self._greenlet is not None:
             self._greenlet.kill()
             self._greenlet = None
-        self.flush()
-        self._slot.release()
+        if self._address is not None:
+            self._flush(self._address)
+        if self._slot is not None:
+            self._slot.release()
+            self._slot = None
         self._client.close()
 
-    def _run(self) -> None:
+    def _run(self, address: Address) -> None:
         due_s = monotonic()
         while True:
             due_s = max(due_s + FLUSH_EVERY_S, monotonic())
             gevent.sleep(due_s - monotonic())
-            self.flush()
+            self._flush(address)
 
-    def flush(self) -> None:
+    def _flush(self, address: Address) -> None:
         """Publish this worker's gauges and send one second's metrics. Raises nothing."""
         try:
-            self._slot.write([read() for read in self._read])
-            self._connect()
+            if self._slot is not None:
+                gauges = self._gauges()
+                self._slot.write([gauges.get(name, 0) for name in self._slot.names])
+            self._connect(address)
             if self._client.is_connected:
-                self._send(self._metrics.drain(), self._slot.board)
+                self._send(self._metrics.drain())
                 self._calm += 1
                 if self._calm == _CALM_FLUSHES:
-                    self._trouble.end(f"statsd: metrics are sent to {self._address} again")
+                    self._trouble.end(f"statsd: metrics are sent to {address} again")
         except OSError as error:
             self._calm = 0
             self._client.close()
-            self._trouble.begin(f"statsd: metrics cannot be sent to {self._address}: {error}")
+            self._trouble.begin(f"statsd: metrics cannot be sent to {address}: {error}")
         except Exception:
             self._log.exception("statsd: a flush failed; please report this")
 
-    def _connect(self) -> None:
+    def _connect(self, address: Address) -> None:
         if self._client.is_connected or monotonic() < self._next_lookup_s:
             return
         self._next_lookup_s = monotonic() + _NEXT_LOOKUP_S
-        self._client.connect(self._address)
+        self._client.connect(address)
         self._next_lookup_s = 0.0
 
-    def _send(self, snapshot: Snapshot, board: Board) -> None:
+    def _send(self, snapshot: Snapshot) -> None:
         pipe: Any
         with self._client.pipeline() as pipe:
             send_counts(pipe, snapshot)
-            if self._slot.speaks:
-                for name, value in board.totals().items():
+            if self._slot is not None and self._slot.speaks:
+                for name, value in self._slot.totals().items():
                     pipe.gauge(name, int(value) if value == int(value) else round(value, 3))
 
 
@@ -163,10 +170,11 @@ def send_counts(pipe: Any, snapshot: Snapshot) -> None:
     counts.update({f"errors.{reason}": count for reason, count in snapshot.errors.items()})
     _send_samples(pipe, "request_time", snapshot.request_time)
     for name, upstream in snapshot.upstreams.items():
-        counts[f"upstream.{name}.requests"] = upstream.requests
-        counts[f"upstream.{name}.failures"] = upstream.failures
-        counts[f"upstream.{name}.retries"] = upstream.retries
-        _send_samples(pipe, f"upstream.{name}.response_time", upstream.response_time)
+        stem = f"upstream.{metric_word(name)}"
+        counts[f"{stem}.requests"] = upstream.requests
+        counts[f"{stem}.failures"] = upstream.failures
+        counts[f"{stem}.retries"] = upstream.retries
+        _send_samples(pipe, f"{stem}.response_time", upstream.response_time)
     for name, count in counts.items():
         if count:
             pipe.incr(name, count)
@@ -177,7 +185,3 @@ def _send_samples(pipe: Any, name: str, samples: Samples) -> None:
     mark = f"|@{samples.rate:.6g}" if samples.rate < 1 else ""
     for seconds in samples.kept:
         pipe._send_stat(name, f"{seconds * 1000:.3f}|ms{mark}", 1)
-
-
-def _nought() -> float:
-    return 0.0
