@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import resource
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +14,13 @@ import pytest
 from tests.leaks import Census
 from tests.running import RunningProxy
 from tests.scripted import ScriptedBackend
+
+
+def pytest_configure() -> None:
+    """Let crowds of clients open as many sockets as this process may have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
 
 MakeBackend = Callable[..., ScriptedBackend]
 StartProxy = Callable[..., RunningProxy]
