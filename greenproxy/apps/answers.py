@@ -1,0 +1,60 @@
+"""Answers that need no backend: `redirect = ...` and `status = ...` of a route."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from greenproxy.config.settings import RouteSettings
+from greenproxy.messages import Handler, Request, Response
+from greenproxy.observability.clock import http_date
+
+_WITHOUT_BODY = (204, 205, 304)
+
+
+def redirect(settings: RouteSettings, server_header: str = "") -> Handler:
+    """Return a handler that redirects to `settings.redirect`.
+
+    The path and query of the request are appended, as the client sent them, unless the target has a path (or a query) of
+    its own. A target that is a path keeps scheme and host, `//host` keeps the scheme.
+    """
+    to = settings.redirect
+    parts = urlsplit(to)
+    is_whole = bool(parts.path or parts.query)
+    code = settings.redirect_status
+
+    def redirected(request: Request) -> Response:
+        # What follows a host must begin with a slash: `OPTIONS *` has nothing to append.
+        location = to if is_whole or not request.target.startswith("/") else to + request.target
+        response = _line(code, f"{code} {_phrase(code)}: {location}", server_header)
+        response.headers["Location"] = location
+        return response
+
+    return redirected
+
+
+def status(settings: RouteSettings, server_header: str = "") -> Handler:
+    """Return a handler that answers with `settings.status` and its name in one line of text."""
+    code = settings.status
+
+    def answered(_request: Request) -> Response:
+        return _line(code, f"{code} {_phrase(code)}", server_header)
+
+    return answered
+
+
+def _line(code: int, text: str, server_header: str) -> Response:
+    response = Response(code, {"Date": http_date().decode()})
+    if server_header:
+        response.headers["Server"] = server_header
+    if code not in _WITHOUT_BODY:
+        response.headers["Content-Type"] = "text/plain; charset=utf-8"
+        response.body = text.encode() + b"\n"
+    return response
+
+
+def _phrase(code: int) -> str:
+    try:
+        return HTTPStatus(code).phrase
+    except ValueError:
+        return "Status"

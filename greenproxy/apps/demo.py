@@ -1,0 +1,151 @@
+"""The demo backend: a small JSON server to try greenproxy with, `greenproxy demo --bind 127.0.0.1:9001 --name blue`.
+
+It names itself in every answer, waits for `?delay=250ms`, answers with `?status=503`, and is healthy at `/healthz`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import stat
+import sys
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import Any, TypeAlias
+from urllib.parse import parse_qs
+
+import gevent
+from gevent import socket
+from gevent.pywsgi import WSGIServer
+
+from greenproxy.config.settings import Address
+
+_BACKLOG = 1024
+_LONGEST_DELAY_S = 300.0
+_PARENT_EVERY_S = 0.5
+_STOP_WITHIN_S = 1.0
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "": 1.0}
+_is_duration = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|)").fullmatch
+
+Environ: TypeAlias = dict[str, Any]
+StartResponse: TypeAlias = Callable[[str, list[tuple[str, str]]], object]
+
+
+class CannotListen(Exception):
+    """The address is not to be had. `str()` is one line for the user."""
+
+
+def serve(address: Address, name: str, *, dies_with_parent: bool = False) -> None:
+    """Serve until SIGTERM or SIGINT, or, if so asked, until the parent process has ended. Raises CannotListen.
+
+    Must be called in the main thread of a process of its own: it installs signal handlers.
+    """
+    parent = os.getppid()
+    listener = _listen(address)
+    server = WSGIServer(listener, DemoApp(name), log=None, error_log=None)
+    handlers = [gevent.signal_handler(number, server.close) for number in (signal.SIGTERM, signal.SIGINT)]
+    watch = gevent.spawn(_stop_without, parent, server) if dies_with_parent else None
+    where = address.path or "{}:{}".format(*listener.getsockname()[:2])
+    print(f"demo backend {name} listens on {where} (pid {os.getpid()})", file=sys.stderr, flush=True)
+    try:
+        server.serve_forever(stop_timeout=_STOP_WITHIN_S)
+    finally:
+        for handler in handlers:
+            handler.cancel()
+        if watch is not None:
+            watch.kill()
+        server.close()
+        _remove(address.path)
+
+
+def _stop_without(parent: int, server: WSGIServer) -> None:
+    while os.getppid() == parent:
+        gevent.sleep(_PARENT_EVERY_S)
+    server.close()
+
+
+def _listen(address: Address) -> socket.socket:
+    family = socket.AF_UNIX if address.path else socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if address.path:
+            _remove(address.path)
+            listener.bind(address.path)
+        else:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((address.host, address.port))
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        raise CannotListen(f"cannot listen on {address}: {error.strerror or error}") from error
+    return listener
+
+
+def _remove(path: str) -> None:
+    """Remove a socket file; anything else that has the path stays."""
+    try:
+        if path and stat.S_ISSOCK(os.stat(path).st_mode):
+            os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+class DemoApp:
+    """A WSGI application (PEP 3333) that tells what it was asked."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Return the answer, after the delay that the query asks for."""
+        if environ["PATH_INFO"] == "/healthz":
+            return _answer(start_response, 200, b"ok\n", "text/plain; charset=utf-8")
+        received = len(environ["wsgi.input"].read())
+        query = parse_qs(environ.get("QUERY_STRING", ""))
+        try:
+            delay_s = _duration_s(query["delay"][0]) if "delay" in query else 0.0
+            code = _status(query["status"][0]) if "status" in query else 200
+        except ValueError as error:
+            return _answer(start_response, 400, f"{error}\n".encode(), "text/plain; charset=utf-8")
+        if delay_s:
+            gevent.sleep(delay_s)
+        page = json.dumps(self._describe(environ, received), indent=2).encode() + b"\n"
+        return _answer(start_response, code, b"" if code in (204, 304) else page, "application/json")
+
+    def _describe(self, environ: Environ, received: int) -> dict[str, object]:
+        sent = {key for key in environ if key.startswith("HTTP_") or key in ("CONTENT_TYPE", "CONTENT_LENGTH")}
+        return {
+            "name": self._name,
+            "pid": os.getpid(),
+            "method": environ["REQUEST_METHOD"],
+            "path": environ["PATH_INFO"],
+            "query": environ.get("QUERY_STRING", ""),
+            "host": environ.get("HTTP_HOST", ""),
+            "forwarded_for": environ.get("HTTP_X_FORWARDED_FOR", ""),
+            "headers": len([key for key in sent if environ[key]]),
+            "bytes": received,
+        }
+
+
+def _answer(start_response: StartResponse, code: int, page: bytes, media_type: str) -> Iterable[bytes]:
+    phrase = HTTPStatus(code).phrase if code in iter(HTTPStatus) else "Status"
+    headers = [] if code in (204, 304) else [("Content-Type", media_type), ("Content-Length", str(len(page)))]
+    start_response(f"{code} {phrase}", headers)
+    return [page]
+
+
+def _duration_s(text: str) -> float:
+    match = _is_duration(text)
+    seconds = float(match[1]) * _UNITS_S[match[2]] if match else -1.0
+    if not 0 <= seconds <= _LONGEST_DELAY_S:
+        raise ValueError(f"delay: {text!r} is no duration up to 300s, such as 250ms or 2s")
+    return seconds
+
+
+def _status(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 200 <= int(text) <= 599):
+        raise ValueError(f"status: {text!r} is no status from 200 to 599")
+    return int(text)
