@@ -15,6 +15,7 @@ from greenproxy.config.values import parse_count
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _RANGE = re.compile(r"([1-9][0-9]{2})(?:-([1-9][0-9]{2}))?")
+_FIELD_VALUE = re.compile("[\t\x20-\x7e\x80-\xff]*")
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH")
 REDIRECT_STATUSES = ("301", "302", "303", "307", "308")
@@ -84,6 +85,8 @@ def parse_field(text: str) -> tuple[str, str]:
     name, colon, value = (part.strip() for part in text.partition(":"))
     if not colon or not value:
         raise BadValue(f"{text!r} is not Name: value", f"{name}: {value or 'value'}" if _TOKEN.fullmatch(name) else "")
+    if not _FIELD_VALUE.fullmatch(value):
+        raise BadValue(f"{value!r} has signs that a header field may not have")
     return parse_field_name(name), value
 
 

@@ -13,15 +13,17 @@ from typing import Any, NoReturn
 from greenproxy.config.errors import closest
 
 
-def report(kind: str, options: dict[str, str]) -> NoReturn:
+def report(kind: str, options_json: str, path_json: str) -> NoReturn:
     """Print the verdict, an empty text when there is nothing wrong, and leave this process at once."""
     verdict_fd = os.dup(1)
     os.dup2(2, 1)  # what user code prints must not be taken for the verdict
+    sys.dont_write_bytecode = True  # a check leaves no trace
+    sys.path[:] = json.loads(path_json)
     try:
-        verdict = judge(kind, options)
+        verdict = judge(kind, json.loads(options_json))
     except BaseException as error:  # sys.exit() and the like: user code may raise anything
         verdict = _told(error)
-    os.write(verdict_fd, json.dumps(verdict).encode() + b"\n")
+    os.write(verdict_fd, json.dumps(verdict).encode())
     os._exit(0)  # user code may have started threads that never end
 
 
@@ -39,7 +41,7 @@ def judge(kind: str, options: dict[str, str]) -> str:
     if options:
         found = found(**options)
         if not callable(found):
-            return f"{kind} returned {type(found).__name__}, which is not a middleware"
+            return f"{kind} returned {type(found).__name__}, which is not callable"
     return _wrong_signature(kind, found)
 
 
@@ -51,18 +53,17 @@ def _wrong_signature(kind: str, middleware: Any) -> str:
     try:
         signature.bind(None, None)
     except TypeError:
-        return f"{kind} is called as (request, call_next), but takes {signature}"
+        return f"{kind} is called with (request, call_next), but takes {signature}"
     return ""
 
 
 def _told(error: BaseException) -> str:
+    """Return the last line of a traceback, and where in the user's code it was raised."""
     text = " ".join(str(error).split())
     told = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    own = os.path.dirname(os.path.abspath(__file__))
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if os.path.exists(frame.filename) and "importlib" not in frame.filename and not frame.filename.startswith(own):
-            return f"{told} ({os.path.relpath(frame.filename)}:{frame.lineno})"
+        if frame.filename == __file__:
+            break  # nothing of the user's ran: there is no such module, or the factory takes other keywords
+        if os.path.isfile(frame.filename) and frame.filename != importlib.__file__:
+            return f"{told} ({os.path.basename(frame.filename)}:{frame.lineno})"
     return told
-
-
-sys.dont_write_bytecode = True  # a check leaves no trace

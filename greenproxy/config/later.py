@@ -9,8 +9,9 @@ BALANCE = ("least-connections", "power-of-two", "ip-hash", "consistent-hash", "a
 BACKEND_SCHEMES = ("https", "tcp", "tls")
 SECTIONS = ("app",)
 
-#: Built-in middleware to come.
+#: Built-in middleware to come, and other names for what people will look for.
 MIDDLEWARE = (
+    "rate-limit",
     "access-control",
     "basic-auth",
     "bearer-auth",
@@ -21,7 +22,6 @@ MIDDLEWARE = (
     "concurrency-limit",
     "cors",
     "csrf",
-    "decompress",
     "error-pages",
     "fault-injection",
     "forward-auth",
@@ -33,36 +33,17 @@ MIDDLEWARE = (
     "maintenance",
     "oauth",
     "oidc",
-    "rate-limit",
     "redirect",
-    "response-cache",
     "rewrite",
     "security-headers",
     "session",
-    "tracing",
     "trace-context",
-    "waf",
-)
-
-_TLS = (
-    "tls-ca",
-    "tls-certificate",
-    "tls-ciphers",
-    "tls-client",
-    "tls-client-ca",
-    "tls-client-certificate",
-    "tls-client-key",
-    "tls-key",
-    "tls-min-version",
-    "tls-pin",
-    "tls-server-name",
-    "tls-verify",
+    "tracing",
 )
 
 _PROCESS = ("admin", "admin-token", "reload-timeout", "reuse-port")
 
 _LISTENER = (
-    *_TLS,
     "allow",
     "allow-private",
     "deny",
@@ -71,6 +52,10 @@ _LISTENER = (
     "parent",
     "proxy-protocol",
     "session-timeout",
+    "tls-certificate",
+    "tls-client",
+    "tls-client-ca",
+    "tls-key",
     "tunnel-drain",
     "tunnel-timeout",
     "upgrade",
@@ -78,7 +63,6 @@ _LISTENER = (
 )
 
 _UPSTREAM = (
-    *_TLS,
     "adaptive-limit",
     "breaker",
     "breaker-errors",
@@ -102,6 +86,12 @@ _UPSTREAM = (
     "slow-start",
     "sticky-cookie",
     "sticky-secret",
+    "tls-ca",
+    "tls-client-certificate",
+    "tls-client-key",
+    "tls-pin",
+    "tls-server-name",
+    "tls-verify",
     "tunnel-drain",
     "tunnel-timeout",
     "upgrade",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from greenproxy.config import later
 from greenproxy.config.errors import ConfigError, closest
-from greenproxy.config.middleware_options import BUILT_INS
+from greenproxy.config.middleware_options import BUILT_INS, USABLE_BY_NAME
 from greenproxy.config.reader import Entry, Section
 from greenproxy.config.sections import RouteDraft, SectionBuilder
 from greenproxy.config.settings import (
@@ -103,7 +103,7 @@ class Linker:
         before = len(self._builder.errors)
         if section.kind in ("listener", "route"):
             self._refer(section, "upstream", self._names("upstream"))
-            self._refer(section, "middleware", [*self._names("middleware"), *BUILT_INS])
+            self._refer(section, "middleware", [*self._names("middleware"), *USABLE_BY_NAME])
         if section.kind == "route":
             self._refer(section, "listener", self._names("listener"))
         return len(self._builder.errors) == before
@@ -113,6 +113,8 @@ class Linker:
             if name and name not in known:
                 if key == "middleware" and name in later.MIDDLEWARE:
                     message, guess = f"{name} is {later.NOT_AVAILABLE}", ""
+                elif key == "middleware" and name in BUILT_INS:
+                    message, guess = f"{name} does nothing without keys: it needs a section [middleware:{name}]", ""
                 else:
                     message, guess = f"there is no [{key}:{name}]", closest(name, known)
                 self._builder.fail(section, line, message, key=key, suggestion=guess)
@@ -120,7 +122,7 @@ class Linker:
     def _implied_middleware(self) -> list[MiddlewareSettings]:
         used = {name for section in self._sections for name in _names_in(section, "middleware")}
         used -= set(self._names("middleware"))
-        return [MiddlewareSettings(name=name, type=name) for name in BUILT_INS if name in used]
+        return [MiddlewareSettings(name=name, type=name) for name in USABLE_BY_NAME if name in used]
 
     # ------------------------------------------------------------------ addresses
 

@@ -243,6 +243,7 @@ def _special(folder: Path) -> dict[str, dict[str, Shape]]:
             "health_path": one(http_values.parse_probe_path),
             "health_rise": _count(1),
             "health_fall": _count(1),
+            "fail_timeout_s": one(lambda text: values.parse_duration_s(text) or values.LONGEST_S),
             "health_status": several(http_values.parse_statuses),
             "host_header": _choice("preserve", "backend"),
         },

@@ -13,7 +13,7 @@ from typing import Any
 
 from greenproxy.config.errors import BadValue, ConfigError, closest
 from greenproxy.config.later import KEYS, MIDDLEWARE, NOT_AVAILABLE, is_later_key
-from greenproxy.config.middleware_options import BUILT_INS, check_options
+from greenproxy.config.middleware_options import BUILT_INS, USABLE_BY_NAME, check_options
 from greenproxy.config.reader import Entry, Line, Section
 from greenproxy.config.schema import CLASSES, BadEntry, Key, keys_of
 from greenproxy.config.settings import (
@@ -44,6 +44,7 @@ class SectionBuilder:
         self.errors: list[ConfigError] = []
         self._file = file
         self._keys = {kind: keys_of(kind, folder) for kind in CLASSES}
+        self._flag_keys = keys_of("greenproxy", Path.cwd())  # a path in a flag counts from where the user is
 
     def fail(self, section: Section, line: int, message: str, *, key: str = "", suggestion: str = "") -> None:
         """Add a mistake to `errors`."""
@@ -98,6 +99,8 @@ class SectionBuilder:
             self.fail(section, section.line, "has no type: a built-in or package.module:callable", key="type")
             return None
         self._check_type(section, kind)
+        if kind in BUILT_INS and kind not in USABLE_BY_NAME and not options:
+            self.fail(section, section.line, f"{kind} does nothing without one of {', '.join(BUILT_INS[kind])}")
         for entry, line, message, suggestion in check_options(kind, options):
             self.fail(section, line, message, key=entry.key, suggestion=suggestion)
         if len(self.errors) > before:
@@ -159,7 +162,7 @@ class SectionBuilder:
         self.fail(section, entry.line, message, key=entry.key, suggestion=guess)
 
     def _read_override(self, key: str, text: str, origin: str) -> dict[str, Any]:
-        known = self._keys["greenproxy"][key]
+        known = self._flag_keys[key]
         if not text.strip() and known.may_be_empty:
             return {known.field.name: known.field.default}
         lines = [Line(0, text.strip())] if text.strip() else []

@@ -35,22 +35,22 @@ class Address:
 class ProcessSettings:
     """`[greenproxy]`: one process and its workers."""
 
-    workers: int = knob(0, "worker processes; the default is the number of processor cores")
+    workers: int = knob(0, "worker processes")
     worker_connections: int = knob(10000, "clients per worker; more wait in the kernel's backlog")
-    worker_timeout_s: float = knob(30.0, "a worker whose hub does not turn for this long is replaced")
-    max_requests: int = knob(0, "requests after which a worker is replaced")
+    worker_timeout_s: float = knob(30.0, "a worker that hangs for this long is replaced")
+    max_requests: int = knob(0, "requests after which a worker is replaced by a fresh one")
     max_requests_jitter: int = knob(0, "a random number up to this is added to max-requests, per worker")
-    backlog: int = knob(2048, "connections that may wait in the kernel, per listener")
+    backlog: int = knob(2048, "connections that may wait in the kernel, per address")
     graceful_timeout_s: float = knob(30.0, "how long requests in flight may take to finish on stop")
-    access_log: str = knob("-", "path, - for standard output, off")
+    access_log: str = knob("-", "a file, - for standard output, or off")
     access_log_format: str = knob("combined", "combined or json")
-    error_log: str = knob("-", "path, - for standard error")
+    error_log: str = knob("-", "a file, or - for standard error")
     log_level: str = knob("info", "debug, info, warning, error or critical")
-    statsd: Address | None = knob(None, "where metrics are sent by UDP, host:port; empty is off")
+    statsd: Address | None = knob(None, "where metrics are sent by UDP, host:port, or off")
     statsd_prefix: str = knob("greenproxy", "the first part of every metric's name")
-    resolve_interval_s: float = knob(30.0, "how often backend names are looked up again, in the background")
+    resolve_interval_s: float = knob(30.0, "how often names of backends are looked up again, in the background")
     via: bool = knob(True, "whether forwarded requests carry a Via field")
-    server_header: str = knob("greenproxy", "the Server field of our own answers; off")
+    server_header: str = knob("greenproxy", "the Server field of our own answers, or off")
     pid_file: str = knob("", "a file that holds the master's process id")
     user: str = knob("", "the user that workers run as")
     group: str = knob("", "the group that workers run as")
@@ -61,36 +61,37 @@ class ListenerSettings:
     """`[listener:NAME]`: one front door."""
 
     name: str
-    bind: tuple[Address, ...] = knob((), "addresses to listen on: host:port, :port, [ipv6]:port, unix:/path")
-    protocol: str = knob("http", "http")
-    upstream: str = knob("", "for requests that no route takes; the default is the only upstream, where there is just one")
+    bind: tuple[Address, ...] = knob((), "addresses to listen on: `host:port`, `:port`, `[ipv6]:port`, `unix:/path`")
+    protocol: str = knob("http", "what clients speak: http")
+    upstream: str = knob("", "the upstream for requests that no route takes")
     middleware: tuple[str, ...] = knob((), "middleware for all requests of this listener, outermost first")
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = knob(
-        (), "networks whose X-Forwarded-*, X-Real-IP and Forwarded are believed; unix: is every client on a Unix socket"
+        (),
+        "networks whose X-Forwarded-*, X-Real-IP and Forwarded are believed; `unix:` is every client on a Unix socket",
     )
     trust_unix: bool = False  # `unix:` stands among trusted-proxies
-    header_timeout_s: float = knob(10.0, "for a whole request head, from its first byte")
-    body_timeout_s: float = knob(30.0, "between two reads of a request body")
-    idle_timeout_s: float = knob(60.0, "for a silent connection between requests, and before the first")
-    send_timeout_s: float = knob(30.0, "for a client that does not read")
+    header_timeout_s: float = knob(10.0, "for a whole request head, from its first byte; then 408")
+    body_timeout_s: float = knob(30.0, "for silence in a request body; then 408")
+    idle_timeout_s: float = knob(60.0, "for silence between requests and before the first; then the connection is closed")
+    send_timeout_s: float = knob(30.0, "for a client that does not read; then it is cut")
     keepalive_requests: int = knob(0, "requests on one connection before it is closed")
-    max_header_size_bytes: int = knob(32 * 1024, "the longest request head")
-    max_headers: int = knob(100, "the most header fields in a request")
-    max_uri_bytes: int = knob(8 * 1024, "the longest request target")
-    max_body_bytes: int = knob(0, "the longest request body")
+    max_header_size_bytes: int = knob(32 * 1024, "the longest request head; then 431")
+    max_headers: int = knob(100, "the most header fields in a request; then 431")
+    max_uri_bytes: int = knob(8 * 1024, "the longest request target; then 414")
+    max_body_bytes: int = knob(0, "the longest request body; then 413")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RelaySettings:
     """What an upstream sets and a route may override: the deadlines and retries of one exchange."""
 
-    pool_queue_timeout_s: float = knob(1.0, "the longest wait for a free backend connection")
-    connect_timeout_s: float = knob(5.0, "for a connection to a backend")
-    response_timeout_s: float = knob(30.0, "from the request to the head of the response")
-    read_timeout_s: float = knob(30.0, "between two reads of a response body")
-    request_timeout_s: float = knob(0.0, "for the whole exchange, queue and retries included")
+    pool_queue_timeout_s: float = knob(1.0, "the longest wait for a free connection; then 503")
+    connect_timeout_s: float = knob(5.0, "for a connection to a backend; then 504")
+    response_timeout_s: float = knob(30.0, "from the request to the head of the response; then 504")
+    read_timeout_s: float = knob(30.0, "for silence in a response body; then the client is cut")
+    request_timeout_s: float = knob(0.0, "for the whole exchange, queue and retries included; then 504")
     retries: int = knob(1, "how many more tries a request gets, on another backend where there is one")
-    retry_on: tuple[str, ...] = knob(("connect", "reset"), "connect, reset, timeout, 502, 503, 504")
+    retry_on: tuple[str, ...] = knob(("connect", "reset"), "what is tried again: connect, reset, timeout, 502, 503, 504")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,23 +116,23 @@ class UpstreamSettings:
 
     name: str
     backends: tuple[BackendSettings, ...] = knob(
-        (), "one per line: http://host:port or unix:/path, then weight=N, name=NAME, backup"
+        (), "the servers, one per line: `http://host:port` or `unix:/path`, then `weight=N`, `name=NAME`, `backup`"
     )
-    balance: str = knob("round-robin", "round-robin (weights count) or random")
+    balance: str = knob("round-robin", "round-robin or random; weights count")
     pool_size: int = knob(64, "sockets per backend and worker, probes not counted")
     pool_queue: int = knob(100, "requests per upstream and worker that may wait for a free connection; the next gets 503")
     pool_idle_timeout_s: float = knob(30.0, "an idle backend connection is closed after this")
     pool_max_age_s: float = knob(600.0, "a backend connection is not used again after this")
     relay: RelaySettings = RelaySettings()
-    health_path: str = knob("", "the path of the health check; without one a TCP connect is the check")
-    health_interval_s: float = knob(10.0, "between two checks of a backend; 0: no active checks")
+    health_path: str = knob("", "what a check asks for; without it a check is a TCP connect")
+    health_interval_s: float = knob(10.0, "between two checks of a backend; 0 is none")
     health_timeout_s: float = knob(5.0, "for one check")
     health_rise: int = knob(2, "successes in a row that bring a backend back")
     health_fall: int = knob(3, "failures in a row that take a backend out")
     health_status: tuple[tuple[int, int], ...] = knob(((200, 399),), "statuses that mean healthy: 200-399, 401")
-    max_fails: int = knob(3, "consecutive failures seen by traffic that take a backend out")
-    fail_timeout_s: float = knob(10.0, "for how long, before one request tries it again")
-    host_header: str = knob("preserve", "preserve sends the client's Host, backend the backend's own name")
+    max_fails: int = knob(3, "failed requests in a row that take a backend out; 0 is never")
+    fail_timeout_s: float = knob(10.0, "for how long, until one request may try it again; 0 is until a check succeeds")
+    host_header: str = knob("preserve", "preserve sends the client's Host, backend the backend's own")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,18 +149,18 @@ class RouteSettings:
 
     name: str
     line: int = 0  # where the section begins, for messages and for the order of regexes
-    listener: tuple[str, ...] = knob((), "listeners it belongs to; the default is every http listener")
-    host: tuple[str, ...] = knob((), "api.example.com or *.example.com; the default is any")
-    path: tuple[PathMatch, ...] = knob((), "one per line: a prefix, = /exact, or ~ regex; the default is any")
-    method: tuple[str, ...] = knob((), "GET, POST; the default is all")
-    header: tuple[tuple[str, str], ...] = knob((), "one per line, Name: value; all must be there")
+    listener: tuple[str, ...] = knob((), "the listeners it belongs to")
+    host: tuple[str, ...] = knob((), "hosts: `api.example.com`, or `*.example.com` for one or more labels more")
+    path: tuple[PathMatch, ...] = knob((), "one per line: a prefix, `= /exact`, or `~ regex`")
+    method: tuple[str, ...] = knob((), "methods: GET, POST")
+    header: tuple[tuple[str, str], ...] = knob((), "one per line, `Name: value`: fields that must all be there")
     upstream: str = knob("", "the upstream that answers")
     redirect: str = knob("", "where to redirect to; path and query are appended unless it has a path")
     redirect_status: int = knob(302, "301, 302, 303, 307 or 308")
-    status: int = knob(0, "answer with just this status")
+    status: int = knob(0, "the status of an answer of our own, 200 to 599")
     strip_prefix: str = knob("", "removed from the start of the path before the request is forwarded")
     middleware: tuple[str, ...] = knob((), "middleware of this route, outermost first, inside that of the listener")
-    max_body_bytes: int | None = knob(None, "the longest request body; the default is the listener's")
+    max_body_bytes: int | None = knob(None, "the longest request body; then 413")
     relay: RelaySettings | None = None
 
 
@@ -168,8 +169,8 @@ class MiddlewareSettings:
     """`[middleware:NAME]`: a built-in or user-written middleware and its settings."""
 
     name: str
-    type: str = knob("", "a built-in (request-id, headers), or package.module:callable")
-    timeout_s: float = knob(5.0, "how long it may take, without the time of what it calls")
+    type: str = knob("", "a built-in, or `package.module:callable`")
+    timeout_s: float = knob(5.0, "how long it may take, without the time of its `call_next`; then 504")
     options: tuple[tuple[str, str], ...] = ()  # every other key, as written
 
 

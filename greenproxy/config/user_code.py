@@ -21,12 +21,12 @@ from greenproxy.config.settings import MiddlewareSettings
 
 TIME_LIMIT_S = 10.0
 
+# Our own modules come first and from our own path: a `json.py` next to the configuration is the user's business.
 _CHILD = """\
-import json, sys
-path, kind, options = json.loads(sys.argv[1])
-sys.path[:] = path
+import sys
+sys.path[:] = sys.argv[4:]
 from greenproxy.config.import_trial import report
-report(kind, options)
+report(*sys.argv[1:4])
 """
 
 
@@ -39,25 +39,21 @@ def try_middlewares(
     """
     path = module_path(folder)
     until_s = time.monotonic() + time_limit_s
-    children = [(middleware, _start(middleware, path)) for middleware in middlewares]
-    failures = {}
-    for middleware, child in children:
-        verdict = _verdict(child, until_s, time_limit_s)
-        if verdict:
-            failures[middleware.name] = verdict
-    return failures
+    children = [(middleware.name, _start(middleware, path)) for middleware in middlewares]
+    verdicts = {name: _verdict(child, until_s, time_limit_s) for name, child in children}
+    return {name: verdict for name, verdict in verdicts.items() if verdict}
 
 
 def module_path(folder: Path) -> list[str]:
     """Return the `sys.path` that user code of a configuration file in `folder` is imported with."""
-    path = [str(folder), os.getcwd()]
-    return path + [os.path.abspath(entry) for entry in sys.path if os.path.abspath(entry) not in path]
+    return list(dict.fromkeys([str(folder), os.getcwd(), *map(os.path.abspath, sys.path)]))
 
 
 def _start(middleware: MiddlewareSettings, path: Sequence[str]) -> subprocess.Popen[bytes]:
     options = {key.replace("-", "_"): value for key, value in middleware.options}
+    ours = map(os.path.abspath, sys.path)
     return subprocess.Popen(
-        [sys.executable, "-c", _CHILD, json.dumps([path, middleware.type, options])],
+        [sys.executable, "-P", "-c", _CHILD, middleware.type, json.dumps(options), json.dumps(path), *ours],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -73,7 +69,7 @@ def _verdict(child: subprocess.Popen[bytes], until_s: float, time_limit_s: float
             os.killpg(child.pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.communicate(timeout=1)
-        return f"is not imported after {time_limit_s:g}s"
-    # Not the exit status: in a gunicorn master somebody else may have waited for the child.
-    lines = output.decode(errors="replace").splitlines()
-    return json.loads(lines[-1]) if lines else "the import ended the process"
+        return f"took longer than {time_limit_s:g}s to import"
+    # The exit status says nothing: in a gunicorn master somebody else may have waited for the child.
+    verdict = output.decode(errors="replace").strip()
+    return str(json.loads(verdict)) if verdict else "importing it ended the process"
