@@ -55,12 +55,12 @@ VALUES = """\
 | on, off | `on`, `off` |
 | list, names, addresses | separated by commas, or one indented line each |
 | lines | one indented line each; commas do not separate. The first may stand behind the `=` |
-| address | `127.0.0.1:8080`, `[::1]:8080`, `:8080` (every IPv4 address), `unix:/run/greenproxy.sock`; port 0 takes a free one, and the log tells which |
+| address | `127.0.0.1:8080`, `[::1]:8080`, `:8080` (every IPv4 address), `unix:/run/greenproxy.sock` |
 | path | relative to the folder of the file, unless it is the path of a request |
 
 `0` is no limit. The exceptions: `retries` and `pool-queue` (none), `health-interval` (no checks), and `pool-size`, `workers`,
 `health-rise` and `health-fall`, which are at least 1. A key with nothing behind the `=` stands for its default where the
-default is nothing.
+default is nothing. With port 0 a listener takes a free port, and the log tells which.
 """
 
 GREENPROXY = """\

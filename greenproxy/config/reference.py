@@ -76,7 +76,7 @@ def _later() -> str:
         f"- sections: {_listed(f'[{kind}:NAME]' for kind in later.SECTIONS)}",
         f"- values of `protocol`: {_listed(later.PROTOCOLS)}; of `balance`: {_listed(later.BALANCE)}",
         f"- backends: {_listed(f'{scheme}://' for scheme in later.BACKEND_SCHEMES)}",
-        f"- built-in middleware: {_listed(later.MIDDLEWARE)}",
+        f"- built-in middleware: {_listed(later.MIDDLEWARE[:1])} and others",
     ]
     return "".join(_folded_item(line) for line in lines)
 

@@ -59,10 +59,10 @@ def parse_duration_s(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Return the shortest text that parse_duration_s reads as these seconds."""
-    for unit in ("h", "m", "s"):
+    """Return a short text that parse_duration_s reads as these seconds; a minute is 60s, as people write it."""
+    for unit, least in (("h", 1), ("m", 2), ("s", 1)):
         number = seconds / UNIT_SECONDS[unit]
-        if number >= 1 and number == int(number):
+        if number >= least and number == int(number):
             return f"{int(number)}{unit}"
     milliseconds = round(seconds * 1000, 6)
     if seconds < 1 and milliseconds == int(milliseconds):
