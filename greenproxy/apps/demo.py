@@ -27,6 +27,7 @@ _LONGEST_DELAY_S = 300.0
 _PARENT_EVERY_S = 0.5
 _STOP_WITHIN_S = 1.0
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "": 1.0}
+_TEXT = "text/plain; charset=utf-8"
 _is_duration = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|)").fullmatch
 
 Environ: TypeAlias = dict[str, Any]
@@ -101,19 +102,26 @@ class DemoApp:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Return the answer, after the delay that the query asks for."""
+        code, page, media_type = self._answer(environ)
+        has_body = code not in (204, 304)
+        phrase = HTTPStatus(code).phrase if code in set(HTTPStatus) else "Status"
+        headers = [("Content-Type", media_type), ("Content-Length", str(len(page)))] if has_body else []
+        start_response(f"{code} {phrase}", headers)
+        return [page] if has_body and environ["REQUEST_METHOD"] != "HEAD" else []
+
+    def _answer(self, environ: Environ) -> tuple[int, bytes, str]:
         if environ["PATH_INFO"] == "/healthz":
-            return _answer(start_response, 200, b"ok\n", "text/plain; charset=utf-8")
+            return 200, b"ok\n", _TEXT
         received = len(environ["wsgi.input"].read())
         query = parse_qs(environ.get("QUERY_STRING", ""))
         try:
             delay_s = _duration_s(query["delay"][0]) if "delay" in query else 0.0
             code = _status(query["status"][0]) if "status" in query else 200
         except ValueError as error:
-            return _answer(start_response, 400, f"{error}\n".encode(), "text/plain; charset=utf-8")
+            return 400, f"{error}\n".encode(), _TEXT
         if delay_s:
             gevent.sleep(delay_s)
-        page = json.dumps(self._describe(environ, received), indent=2).encode() + b"\n"
-        return _answer(start_response, code, b"" if code in (204, 304) else page, "application/json")
+        return code, json.dumps(self._describe(environ, received), indent=2).encode() + b"\n", "application/json"
 
     def _describe(self, environ: Environ, received: int) -> dict[str, object]:
         sent = {key for key in environ if key.startswith("HTTP_") or key in ("CONTENT_TYPE", "CONTENT_LENGTH")}
@@ -128,13 +136,6 @@ class DemoApp:
             "headers": len([key for key in sent if environ[key]]),
             "bytes": received,
         }
-
-
-def _answer(start_response: StartResponse, code: int, page: bytes, media_type: str) -> Iterable[bytes]:
-    phrase = HTTPStatus(code).phrase if code in iter(HTTPStatus) else "Status"
-    headers = [] if code in (204, 304) else [("Content-Type", media_type), ("Content-Length", str(len(page)))]
-    start_response(f"{code} {phrase}", headers)
-    return [page]
 
 
 def _duration_s(text: str) -> float:

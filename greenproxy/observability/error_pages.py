@@ -10,6 +10,7 @@ from greenproxy.messages import Headers, Response
 from greenproxy.observability.clock import http_date
 
 _JSON = "application/json"
+_STATUSES = frozenset(HTTPStatus)
 
 
 def error_response(error: ProxyError, accept: str, server_header: str) -> Response:
@@ -41,7 +42,7 @@ def _page(error: ProxyError, is_json: bool) -> bytes:
 
 
 def _phrase(status: int) -> str:
-    return HTTPStatus(status).phrase if status in HTTPStatus.__members__.values() else "Error"
+    return HTTPStatus(status).phrase if status in _STATUSES else "Error"
 
 
 def proxy_status(error: ProxyError) -> str:
