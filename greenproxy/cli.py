@@ -5,13 +5,16 @@ Commands import what they need themselves, so that `--version`, `--help` and a d
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
 
 from greenproxy.config.errors import ConfigErrors
 
-STOPPED, WRONG = 0, 2
+STOPPED, CANNOT_LISTEN, WRONG = 0, 1, 2
 #: Commands that act on a running greenproxy.
 _LATER = ("status", "reload", "stop")
 
@@ -55,7 +58,31 @@ def _serve(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     serve(settings)
 
 
-def _demo(arguments: Sequence[str]) -> int:
-    from greenproxy.process.demo_process import run
+class _DemoParser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
 
-    return run(arguments)
+    def error(self, message: str) -> NoReturn:
+        raise Refused(f"greenproxy demo: {message.removeprefix('argument ')}")
+
+
+def _demo(arguments: Sequence[str]) -> int:
+    from greenproxy.apps.demo import CannotListen, serve
+    from greenproxy.config.addresses import parse_bind
+    from greenproxy.config.errors import BadValue
+
+    parser = _DemoParser(prog="greenproxy demo", description="A small JSON backend to try things with.", allow_abbrev=False)
+    parser.add_argument("--bind", metavar="ADDRESS", default="127.0.0.1:9001", help="where it listens (default: %(default)s)")
+    parser.add_argument("--name", default="demo", help="what it calls itself (default: %(default)s)")
+    # How a master starts it: the log is the master's, and so is Ctrl-C.
+    parser.add_argument("--die-with-parent", action="store_true", help=argparse.SUPPRESS)
+    found = parser.parse_args(list(arguments))
+    try:
+        address = parse_bind(found.bind, Path.cwd())
+    except BadValue as error:
+        raise Refused(f"greenproxy demo: --bind: {error}") from None
+    try:
+        serve(address, found.name, dies_with_parent=found.die_with_parent)
+    except CannotListen as error:
+        print(f"demo backend {found.name}: {error}", file=sys.stderr)
+        return CANNOT_LISTEN
+    return STOPPED

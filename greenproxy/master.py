@@ -24,6 +24,7 @@ from gunicorn.pidfile import Pidfile
 
 from greenproxy import __version__
 from greenproxy.config.settings import Settings
+from greenproxy.observability.board import Board
 from greenproxy.observability.error_log import ErrorLog, set_up
 from greenproxy.process.demos import Demos
 from greenproxy.process.endings import how_it_ended
@@ -134,7 +135,7 @@ class ProxyArbiter(Arbiter):
         except (CannotListen, RuntimeError) as error:
             self._give_up(error)
         self.LISTENERS = [sock for door in doors for sock in door.sockets]
-        self.app.prepared = prepare(settings, doors, self._say)
+        self.app.prepared = prepare(settings, doors, Board(), self._say)
         for door in doors:
             for sock in door.sockets:
                 self._say.info("listening on %s (%s)", shown(sock), door.listener.name)
@@ -223,22 +224,25 @@ class ProxyArbiter(Arbiter):
                 self._worker_ended(worker, status)
 
     def _worker_ended(self, worker: StandaloneWorker, status: int) -> None:
-        was_asked = worker.is_leaving or self._is_stopping
-        has_served = worker.has_served
+        is_leaving, has_served = worker.is_leaving, worker.has_served
         worker.tmp.close()
-        if was_asked and status == 0:
+        code = os.waitstatus_to_exitcode(status)
+        if (is_leaving and code == 0) or (self._is_stopping and code in (0, CANNOT_BOOT)):
             self._say.debug("worker %d has ended", worker.pid)
-            return
-        if not self._is_ready and not has_served and not self._is_stopping:
-            self._say.error("worker %d %s before it served anyone", worker.pid, how_it_ended(status))
+        elif self._is_ready or self._is_stopping or has_served:
+            self._mourn(worker, status)
+        else:
+            if code != CANNOT_BOOT:  # else it has said why
+                self._say.error("worker %d %s before it served anyone", worker.pid, how_it_ended(status))
             raise HaltServer("workers cannot start", CANNOT_BOOT)
-        pause_s = self._respawn.died(monotonic() - worker.born_s)
-        self._say.error("worker %d %s; %s", worker.pid, how_it_ended(status), self._what_next(pause_s))
 
-    def _what_next(self, pause_s: float) -> str:
-        if self._is_stopping:
-            return "greenproxy is stopping"
-        return f"another one starts in {pause_s:.1f} s" if pause_s else "another one starts"
+    def _mourn(self, worker: StandaloneWorker, status: int) -> None:
+        """Say that a worker died, and when it is replaced."""
+        next_is = ""
+        if not self._is_stopping:
+            pause_s = self._respawn.died(monotonic() - worker.born_s)
+            next_is = f"; another one starts in {pause_s:.1f} s" if pause_s else "; another one starts"
+        self._say.error("worker %d %s%s", worker.pid, how_it_ended(status), next_is)
 
     # -------------------------------------------------------------- signals
 

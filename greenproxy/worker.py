@@ -179,6 +179,8 @@ class ProxyWorker(Worker):
         os.truncate(self.tmp.fileno(), 1)
         self._poke_master()
         self._house.stop(self.draining_time_s(), lambda: self._is_fast, self._beat)
+        for signum in STOP_SIGNALS:  # the interpreter's end resets handlers: one more TERM would look like a violent death
+            signal.signal(signum, signal.SIG_IGN)
 
     def draining_time_s(self) -> float:
         """Return how long exchanges in flight may take to finish."""
@@ -219,8 +221,9 @@ class ProxyWorker(Worker):
 
     def handle_abort(self, _sig: int, _frame: FrameType | None) -> None:
         """ABRT: the master has missed the heartbeat. Tell what every greenlet does, and end without waiting for anyone."""
-        self._log.critical("worker %d gave no heartbeat; this is what it does:", os.getpid())
-        for line in _stacks():
-            self._log.critical("%s", line.rstrip())
+        log = self._log
+        about = f"worker {os.getpid()} gave no heartbeat; this is what it does:"
+        # As the stack of the record, because only that may have several lines in the log.
+        log.handle(log.makeRecord(log.name, logging.CRITICAL, __file__, 0, about, (), None, sinfo="\n".join(_stacks())))
         self.cfg.worker_abort(self)
         os._exit(1)

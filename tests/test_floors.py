@@ -55,11 +55,11 @@ FLOORS: dict[str, Room] = {
     # 6
     "assembly": Room(BELOW_THE_ROOF),
     # 7: the front doors. What both masters do (plain gunicorn's and ours) is the room `process`; the board is made and
-    # the error log opened before there is a house, and a demo backend never is one, hence observability and apps.
-    "process": Room(("errors", "config", "routing", "observability", "apps"), ("gevent", "gunicorn")),
+    # the error log opened before there is a house, and a demo backend never is one: hence observability, and apps in cli.
+    "process": Room(("errors", "config", "routing", "observability"), ("gunicorn",)),
     "worker": Room(("errors", "config", "assembly", "process"), ("gevent", "gunicorn")),
-    "master": Room(("errors", "config", "observability", "process", "worker"), ("gevent", "gunicorn")),
-    "cli": Room(("errors", "config", "process", "master")),
+    "master": Room(("errors", "config", "observability", "process", "worker"), ("gunicorn",)),
+    "cli": Room(("errors", "config", "apps", "process", "master")),
     "__main__": Room(("cli",)),
     "__init__": Room(("messages",)),
 }

@@ -41,15 +41,20 @@ class CannotListen(Exception):
 def serve(address: Address, name: str, *, dies_with_parent: bool = False) -> None:
     """Serve until SIGTERM or SIGINT, or, if so asked, until the parent process has ended. Raises CannotListen.
 
-    Must be called in the main thread of a process of its own: it installs signal handlers.
+    Must be called in the main thread of a process of its own: it installs signal handlers. With a parent it says nothing
+    about itself, and leaves SIGINT to the parent, because a terminal sends that to both.
     """
     parent = os.getppid()
     listener = _listen(address)
     server = WSGIServer(listener, DemoApp(name), log=None, error_log=None)
-    handlers = [gevent.signal_handler(number, server.close) for number in (signal.SIGTERM, signal.SIGINT)]
+    handlers = [gevent.signal_handler(signal.SIGTERM, server.close)]
+    if dies_with_parent:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    else:
+        handlers.append(gevent.signal_handler(signal.SIGINT, server.close))
+        where = address.path or "{}:{}".format(*listener.getsockname()[:2])
+        print(f"demo backend {name} listens on {where} (pid {os.getpid()})", file=sys.stderr, flush=True)
     watch = gevent.spawn(_stop_without, parent, server) if dies_with_parent else None
-    where = address.path or "{}:{}".format(*listener.getsockname()[:2])
-    print(f"demo backend {name} listens on {where} (pid {os.getpid()})", file=sys.stderr, flush=True)
     try:
         server.serve_forever(stop_timeout=_STOP_WITHIN_S)
     finally:

@@ -37,7 +37,7 @@ class Demos:
             pid = os.posix_spawn(sys.executable, [*command, "--die-with-parent"], os.environ)
             self._running[pid] = demo
             self._silent.append(demo.bind)
-            self._log.info("demo backend %s starts on http://%s (pid %d)", demo.name, demo.bind, pid)
+            self._log.info("demo backend %s: http://%s (pid %d)", demo.name, demo.bind, pid)
 
     def are_listening(self) -> bool:
         """Return whether all that run accept connections. Tries those that did not so far, without waiting."""

@@ -7,6 +7,7 @@ and a file that is wrong on HUP costs nothing, because the previous settings sta
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from gunicorn.errors import HaltServer
 from greenproxy.config.errors import ConfigError, ConfigErrors
 from greenproxy.config.options import load_settings, parse
 from greenproxy.config.settings import Address, ListenerSettings, Settings
+from greenproxy.observability.board import Board
 from greenproxy.process.checks import ambiguous_routes
 from greenproxy.process.listening import CannotListen, Door, bound_address, close, open_doors, shown
 from greenproxy.process.prepared import Prepared, prepare
@@ -90,6 +92,9 @@ class Guest:
         Raises HaltServer, which ends gunicorn with an orderly message, when that fails at the first start.
         """
         if cfg is not self._cfg:
+            if self._cfg is None:
+                self._master_pid = os.getpid()
+                atexit.register(self._close)
             self._cfg = cfg
             try:
                 self._renew(app, cfg, log)
@@ -115,10 +120,9 @@ class Guest:
         settings = with_gunicorn_settings(load_settings(options, os.environ, [ambiguous_routes]), cfg)
         first = self._first(settings)
         self._open([listener for listener in settings.listeners if listener is not first], cfg, log)
-        if self._prepared is not None:
-            self._prepared.board.retire()
+        board = self._prepared.board if self._prepared is not None else Board()
         self._settings = settings
-        self._prepared = prepare(settings, (), log.error_log)
+        self._prepared = prepare(settings, (), board, log.error_log)
         graceful_s = settings.process.graceful_timeout_s
         if not 0 < graceful_s <= cfg.graceful_timeout:
             log.error_log.warning(
@@ -137,6 +141,12 @@ class Guest:
         for bind in kept.keys() - {each.bind for each in listeners}:
             close(kept[bind])
         self._others = tuple(Door(each, (new.get(each.bind) or kept[each.bind]).sockets) for each in listeners)
+
+    def _close(self) -> None:
+        """Remove the files of Unix sockets, as gunicorn does with its own. Workers pass here too, and leave them."""
+        if os.getpid() == self._master_pid:
+            for door in self._others:
+                close(door)
 
     @staticmethod
     def _first(settings: Settings) -> ListenerSettings:

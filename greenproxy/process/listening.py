@@ -50,7 +50,9 @@ def open_doors(listeners: Sequence[ListenerSettings], cfg: Any, log: Any) -> tup
         sockets = []
         for address in listener.bind:
             try:
-                sockets.append(_open(address, cfg, log))
+                sock = _open(address, cfg, log)
+                sock.set_inheritable(False)  # demo backends, and what user code starts, must not keep the address
+                sockets.append(sock)
             except (OSError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or error
                 failed.append(f"cannot listen on {address} ({listener.name}): {reason}")

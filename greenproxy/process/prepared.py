@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from greenproxy.config.settings import Settings
 from greenproxy.observability.board import Board
-from greenproxy.observability.statsd import gauge_names
 from greenproxy.process.limits import fit, raise_open_files
 from greenproxy.process.listening import Door
 
@@ -22,12 +21,12 @@ class Prepared:
     board: Board
 
 
-def prepare(settings: Settings, doors: Iterable[Door], log: logging.Logger) -> Prepared:
+def prepare(settings: Settings, doors: Iterable[Door], board: Board, log: logging.Logger) -> Prepared:
     """Raise the limit of open files and return what workers need; one warning if fewer clients fit than were asked for."""
     settings, warning = fit(settings, raise_open_files())
     if warning:
         log.warning("%s", warning)
-    return Prepared(settings, tuple(doors), Board(gauge_names(settings)))
+    return Prepared(settings, tuple(doors), board)
 
 
 def free_slot(taken: Iterable[int]) -> int:
