@@ -96,6 +96,7 @@ class House:
         return self._doors.connections
 
     def _gauges(self) -> dict[str, float]:
+        """Return the gauges of this worker, by the names that they have in statsd and on the board."""
         gauges: dict[str, float] = {
             "connections.active": self._doors.connections - self._doors.idle,
             "connections.idle": self._doors.idle,
@@ -140,7 +141,8 @@ class House:
     def _proxy(self, name: str, relay: RelaySettings) -> ReverseProxy:
         upstream = self._upstreams[name]
         sends_own_host = upstream.settings.host_header == "backend"
-        return ReverseProxy(upstream, relay, self._recycler, via=self._settings.process.via, sends_own_host=sends_own_host)
+        via = self._settings.process.via
+        return ReverseProxy(upstream, relay, self._recycler, self._metrics, via=via, sends_own_host=sends_own_host)
 
     def _behind(self, names: Sequence[str], handler: Handler) -> Handler:
         return chain([self._middleware(name) for name in names], handler, self._recycler.retire)

@@ -15,6 +15,7 @@ from greenproxy.errors import (
     BackendClosed,
     BackendInvalid,
     BackendReset,
+    Blame,
     ConnectTimeout,
     ProxyError,
     ReadTimeout,
@@ -25,6 +26,7 @@ from greenproxy.messages import Request, Response
 from greenproxy.net.recycler import Recycler
 from greenproxy.net.relay import RelayBody
 from greenproxy.net.stream import Stream
+from greenproxy.observability.metrics import Metrics
 from greenproxy.protocol.body import ChunkedDecoder, EofDecoder, LengthDecoder, Malformed
 from greenproxy.protocol.forwarding import max_forwards
 from greenproxy.protocol.http1 import RequestHead, ResponseHead, find_response_head_end, parse_response_head, response_body_kind
@@ -47,10 +49,13 @@ UPGRADES = frozenset({b"websocket"})
 class ReverseProxy:
     """Forwards requests to one upstream. `relay` are the upstream's deadlines and retries, or a route's."""
 
-    def __init__(self, upstream: Upstream, relay: RelaySettings, recycler: Recycler, *, via: bool, sends_own_host: bool) -> None:
+    def __init__(
+        self, upstream: Upstream, relay: RelaySettings, recycler: Recycler, metrics: Metrics, *, via: bool, sends_own_host: bool
+    ) -> None:
         self._upstream = upstream
         self._relay = relay
         self._recycler = recycler
+        self._metrics = metrics
         self._via = via
         self._sends_own_host = sends_own_host
         self._read_patience = Patience(relay.read_timeout_s, ReadTimeout)
@@ -96,6 +101,8 @@ class ReverseProxy:
                 if backend is None:
                     raise
                 trace.backend = backend.label
+                if error.blame is Blame.UPSTREAM:
+                    self._metrics.upstream_failed(trace.upstream)
                 is_stale = lease is not None and lease.is_reused and isinstance(error, (BackendClosed, BackendReset))
                 held = not attempt.has_streamed
                 if not tries_left or not may_retry_error(

@@ -153,6 +153,7 @@ class Connection:
             return self._finish(reply, body)
         finally:
             self._greenlet = None
+            exchange.request = None  # request, reply and exchange know each other: a cycle would be left to the collector
             front.busy.pop(self, None)
             front.requests += 1
 

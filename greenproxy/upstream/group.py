@@ -237,10 +237,15 @@ class Upstream:
         """Return what the status page says of it: its entry in `upstreams`, for this worker."""
         return {"name": self.name, "queued": len(self._line), "backends": [each.describe() for each in self.backends]}
 
+    @property
+    def queued(self) -> int:
+        """Return how many requests wait for a connection."""
+        return len(self._line)
+
     def gauges(self) -> dict[str, int]:
         """Return the gauges of this worker by the names that they have in statsd, without the prefix."""
         stem = f"upstream.{metric_name(self.name)}"
-        gauges = {f"{stem}.queued": len(self._line)}
+        gauges = {f"{stem}.queued": self.queued}
         for backend in self.backends:
             place = f"{stem}.{backend.metric_name}"
             gauges[f"{place}.up"] = int(backend.health.is_available)
