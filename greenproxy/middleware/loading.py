@@ -68,7 +68,7 @@ def _find(spec: str) -> object:
         raise LoadError(f"{spec!r} is neither a built-in ({known}) nor package.module:callable")
     try:
         found: object = importlib.import_module(module_name)
-    except Exception as error:  # importing runs code of others, which may raise anything
+    except (Exception, SystemExit) as error:  # importing runs code of others, which may do anything
         if isinstance(error, ModuleNotFoundError) and error.name and (module_name + ".").startswith(error.name + "."):
             raise LoadError(f"there is no module {error.name}") from error
         raise LoadError(f"importing {module_name} failed: {type(error).__name__}: {error}") from error
@@ -85,5 +85,5 @@ def _call(spec: str, factory: object, keywords: dict[str, str]) -> object:
         raise LoadError(f"{spec} is {type(factory).__name__}, which cannot be called with the keys of its section")
     try:
         return factory(**keywords)
-    except Exception as error:  # code of others
+    except (Exception, SystemExit) as error:  # code of others
         raise LoadError(f"{spec}({', '.join(sorted(keywords))}) failed: {type(error).__name__}: {error}") from error
