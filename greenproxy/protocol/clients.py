@@ -20,7 +20,7 @@ Networks: TypeAlias = Sequence[IPv4Network | IPv6Network]
 _QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+"'
 _pair = re.compile(rb"[ \t]*(?:(" + TOKEN + rb")=(" + TOKEN + rb"|" + _QUOTED + rb"))?[ \t]*([;,]|\Z)").match
 _unescape = re.compile(rb"\\(.)").sub
-_node = re.compile(rb"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+)(?::[0-9]{1,5})?|([0-9A-Fa-f:.]+)").fullmatch
+_node = re.compile(rb"\[([0-9A-Fa-f]*:[0-9A-Fa-f:.]*)\](?::[0-9]{1,5})?|([0-9.]+)(?::[0-9]{1,5})?|([0-9A-Fa-f:.]+)").fullmatch
 
 _SCHEMES = {b"http": "http", b"https": "https", b"ws": "http", b"wss": "https"}
 _MAX_NODE_BYTES = 64

@@ -109,9 +109,10 @@ def _frame_request(request: RequestHead) -> None:
     codings = special.get(b"transfer-encoding")
     request.content_length = None if lengths is None else content_length(lengths, BadRequest)
     request.is_chunked = codings is not None and is_chunked_request(codings, request.minor, lengths is not None)
-    request.expects_continue = (
-        b"expect" in special and is_continue_expected(special[b"expect"], request.minor) and request.has_body
-    )
+    if request.has_body and request.method == b"CONNECT":
+        raise BadRequest("A CONNECT request has no body.")  # some readers take what follows for tunnelled bytes
+    expectations = special.get(b"expect")
+    request.expects_continue = expectations is not None and is_continue_expected(expectations, request.minor) and request.has_body
 
 
 def _connect_request(request: RequestHead) -> None:

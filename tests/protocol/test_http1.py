@@ -1,0 +1,320 @@
+"""HTTP/1 heads: the tables, and what is made of a valid head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from greenproxy.errors import BackendInvalid, BadRequest, HeadTooLarge, UriTooLong
+from greenproxy.protocol.http1 import (
+    HeadLimits,
+    RequestHead,
+    ResponseHead,
+    find_head_end,
+    find_response_head_end,
+    parse_request_head,
+    parse_response_head,
+    response_body_kind,
+)
+from tests.protocol.cases import (
+    ACCEPTED_REQUESTS,
+    ACCEPTED_RESPONSES,
+    REFUSED_REQUESTS,
+    REFUSED_RESPONSES,
+    Accepted,
+    Refused,
+    request,
+    response,
+)
+from tests.protocol.reading import NEXT, byte_by_byte, read_request, read_response, whole
+
+Cut = Callable[[bytes], Iterable[bytes]]
+
+both_cuts = pytest.mark.parametrize("cut", [whole, byte_by_byte])
+
+
+def rows(table: list[Accepted] | list[Refused]) -> pytest.MarkDecorator:
+    """Run a test for each row of a table."""
+    return pytest.mark.parametrize("row", table, ids=[row.name for row in table])
+
+
+def parsed(*lines: bytes, start: bytes = b"GET / HTTP/1.1") -> RequestHead:
+    return parse_request_head(request(*lines, start=start))
+
+
+def answered(*lines: bytes, start: bytes = b"HTTP/1.1 200 OK") -> ResponseHead:
+    return parse_response_head(response(*lines, start=start, body=b""))
+
+
+class TestTables:
+    @both_cuts
+    @rows(ACCEPTED_REQUESTS)
+    def test_an_unambiguous_request_is_accepted(self, row: Accepted, cut: Cut) -> None:
+        message = read_request(cut(row.data))
+        assert (message.is_done, message.payload, message.excess) == (True, row.payload, b"")
+
+    @both_cuts
+    @rows(ACCEPTED_REQUESTS)
+    def test_a_request_leaves_the_next_one_alone(self, row: Accepted, cut: Cut) -> None:
+        message = read_request(cut(row.data + NEXT))
+        assert (message.is_done, message.payload, message.excess) == (True, row.payload, NEXT)
+
+    @both_cuts
+    @rows(REFUSED_REQUESTS)
+    def test_a_doubtful_request_is_refused(self, row: Refused, cut: Cut) -> None:
+        with pytest.raises(row.error) as refusal:
+            read_request(cut(row.data))
+        assert refusal.type is row.error
+
+    @both_cuts
+    @rows(REFUSED_REQUESTS)
+    def test_a_doubtful_request_is_refused_with_another_behind_it(self, row: Refused, cut: Cut) -> None:
+        with pytest.raises(row.error):
+            read_request(cut(row.data + NEXT))
+
+    @both_cuts
+    @rows(ACCEPTED_RESPONSES)
+    def test_an_unambiguous_response_is_accepted(self, row: Accepted, cut: Cut) -> None:
+        message = read_response(cut(row.data))
+        assert (message.is_done, message.payload, message.excess) == (True, row.payload, b"")
+
+    @both_cuts
+    @rows(ACCEPTED_RESPONSES)
+    def test_a_response_leaves_the_next_one_alone(self, row: Accepted, cut: Cut) -> None:
+        message = read_response(cut(row.data + NEXT))
+        assert (message.is_done, message.payload, message.excess) == (True, row.payload, NEXT)
+
+    @both_cuts
+    @rows(REFUSED_RESPONSES)
+    def test_a_doubtful_response_is_refused(self, row: Refused, cut: Cut) -> None:
+        with pytest.raises(row.error):
+            read_response(cut(row.data))
+
+
+class TestFindHeadEnd:
+    def test_the_end_is_behind_the_empty_line(self) -> None:
+        head = request(b"X: y")
+        assert find_head_end(head + b"body\r\n\r\n") == len(head)
+
+    @pytest.mark.parametrize("back", [1, 2, 3, 4])
+    def test_an_end_that_straddles_two_reads_is_found(self, back: int) -> None:
+        head = request(b"X: y")
+        assert find_head_end(head[:-back]) == -1
+        assert find_head_end(head, searched=len(head) - back) == len(head)
+
+    def test_an_incomplete_head_is_awaited(self) -> None:
+        head = request(b"X: y")
+        assert {find_head_end(head[:size]) for size in range(len(head))} == {-1}
+
+    @pytest.mark.parametrize("data", [b"GET / HTTP/1.1\n", b"GET / HTTP/1.1\rH", b"GET /\x00", b"\r", b"\x16\x03\x01"])
+    def test_bytes_that_no_head_has_are_refused_before_it_is_complete(self, data: bytes) -> None:
+        with pytest.raises(BadRequest):
+            find_head_end(data)
+
+    def test_a_line_feed_that_comes_alone_is_refused_if_no_carriage_return_came_before(self) -> None:
+        assert find_head_end(b"GET / HTTP/1.1\r") == -1
+        assert find_head_end(b"GET / HTTP/1.1\r\n", searched=15) == -1
+        with pytest.raises(BadRequest):
+            find_head_end(b"GET / HTTP/1.1\n", searched=14)
+
+    def test_a_head_as_large_as_its_limit_passes(self) -> None:
+        head = request(b"X: y")
+        assert find_head_end(head, HeadLimits(max_head_bytes=len(head))) == len(head)
+
+    def test_a_head_over_its_limit_is_refused(self) -> None:
+        head = request(b"X: y")
+        with pytest.raises(HeadTooLarge):
+            find_head_end(head, HeadLimits(max_head_bytes=len(head) - 1))
+
+    def test_a_head_is_refused_when_it_can_only_get_too_large(self) -> None:
+        with pytest.raises(HeadTooLarge):
+            find_head_end(request(b"X: y")[:-1], HeadLimits(max_head_bytes=27))
+
+    def test_a_target_over_its_limit_is_refused_before_it_ends(self) -> None:
+        assert find_head_end(b"GET /" + b"a" * 9, HeadLimits(max_uri_bytes=10)) == -1
+        with pytest.raises(UriTooLong):
+            find_head_end(b"GET /" + b"a" * 10, HeadLimits(max_uri_bytes=10))
+
+    def test_a_long_head_with_a_short_target_is_no_long_target(self) -> None:
+        assert find_head_end(b"GET / HTTP/1.1\r\nX: " + b"a" * 50, HeadLimits(max_uri_bytes=10)) == -1
+
+    def test_a_long_target_is_told_from_a_long_head(self) -> None:
+        head = request(start=b"GET /" + b"a" * 100 + b" HTTP/1.1")
+        with pytest.raises(UriTooLong):
+            find_head_end(head, HeadLimits(max_head_bytes=50, max_uri_bytes=20))
+
+    def test_zero_is_no_limit(self) -> None:
+        head = request(b"X: " + b"y" * 100_000)
+        assert find_head_end(head, HeadLimits(0, 0, 0)) == len(head)
+
+    def test_a_response_head_that_is_too_large_is_the_backends_fault(self) -> None:
+        with pytest.raises(BackendInvalid):
+            find_response_head_end(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100, 50)
+
+
+class TestRequestHead:
+    def test_the_parts_are_the_bytes_that_came(self) -> None:
+        head = parsed(b"X-One:  1 ", b"x-TWO:2", start=b"PUT /a?b=c HTTP/1.1")
+        assert (head.method, head.target, head.minor) == (b"PUT", b"/a?b=c", 1)
+        assert head.block == b"Host: a\r\nX-One:  1 \r\nx-TWO:2\r\n"
+        assert head.kept == [b"Host: a", b"X-One:  1 ", b"x-TWO:2"]
+
+    def test_hop_by_hop_fields_are_not_kept(self) -> None:
+        gone = [
+            b"Connection: x",
+            b"Keep-Alive: 5",
+            b"Proxy-Connection: close",
+            b"TE: trailers",
+            b"Upgrade: h2c",
+            b"Max-Forwards: 3",
+        ]
+        head = parsed(*gone, b"Transfer-Encoding: chunked", b"Expect: 100-continue", b"Trailer: X")
+        assert head.kept == [b"Host: a", b"Trailer: X"]
+        assert head.special[b"te"] == [b"trailers"]
+
+    @pytest.mark.parametrize(
+        "name",
+        [b"X-Forwarded-For", b"x_forwarded_for", b"X-Forwarded_Proto", b"X-FORWARDED-ANYTHING", b"X-Real-IP", b"X_Real_IP",
+         b"X-Real_IP", b"Forwarded", b"Via"],
+    )  # fmt: skip
+    def test_fields_that_tell_of_forwarding_are_not_kept(self, name: bytes) -> None:
+        assert parsed(name + b": 1").kept == [b"Host: a"]
+
+    def test_only_the_real_spelling_of_forwarding_fields_is_heard(self) -> None:
+        head = parsed(b"X_Forwarded_For: 6.6.6.6", b"X-Forwarded-For: 1.2.3.4", b"x-forwarded-for: 5.6.7.8")
+        assert head.special[b"x-forwarded-for"] == [b"1.2.3.4", b"5.6.7.8"]
+        assert set(head.special) == {b"host", b"x-forwarded-for"}
+
+    def test_fields_that_connection_names_are_not_kept(self) -> None:
+        head = parsed(b"X-Hop: 1", b"Connection: close, x-hop,, X-Other", b"x-other: 2", b"X-Kept: 3")
+        assert head.kept == [b"Host: a", b"X-Kept: 3"]
+
+    def test_fields_that_others_need_cannot_be_nominated_away(self) -> None:
+        lines = [b"Content-Length: 5", b"Authorization: x", b"Cookie: y", b"Content-Type: z"]
+        head = parsed(*lines, b"Connection: host, content-length, authorization, cookie, content-type")
+        assert head.kept == [b"Host: a", *lines]
+
+    @pytest.mark.parametrize(
+        ("start", "connection", "expected"),
+        [
+            (b"GET / HTTP/1.1", b"keep-alive", True),
+            (b"GET / HTTP/1.1", b"Close", False),
+            (b"GET / HTTP/1.1", b"close, keep-alive", False),
+            (b"GET / HTTP/1.1", b"upgrade", True),
+            (b"GET / HTTP/1.1", b"", True),
+            (b"GET / HTTP/1.0", b"Keep-Alive", True),
+            (b"GET / HTTP/1.0", b"close", False),
+            (b"GET / HTTP/1.0", b"x, keep-alive", True),
+            (b"GET / HTTP/1.0", b"x", False),
+        ],
+    )
+    def test_version_and_connection_say_whether_the_connection_stays(
+        self, start: bytes, connection: bytes, expected: bool
+    ) -> None:
+        assert parsed(b"Connection: " + connection, start=start).keep_alive is expected
+
+    def test_connection_in_two_lines_is_one_list(self) -> None:
+        assert parsed(b"Connection: keep-alive", b"Connection: close").keep_alive is False
+
+    def test_without_connection_the_version_decides(self) -> None:
+        assert parsed().keep_alive is True
+        assert parsed(start=b"GET / HTTP/1.0").keep_alive is False
+
+    def test_an_upgrade_counts_when_connection_names_it(self) -> None:
+        assert parsed(b"Connection: Upgrade", b"Upgrade: websocket").upgrade == b"websocket"
+        assert parsed(b"Upgrade: websocket").upgrade == b""
+        assert parsed(b"Connection: upgrade", b"Upgrade: websocket", start=b"GET / HTTP/1.0").upgrade == b""
+
+    def test_a_continue_is_expected_only_for_a_body_in_http_1_1(self) -> None:
+        assert parsed(b"Expect: 100-continue", b"Content-Length: 5").expects_continue is True
+        assert parsed(b"Expect: 100-continue", b"Transfer-Encoding: chunked").expects_continue is True
+        assert parsed(b"Expect: 100-continue").expects_continue is False
+        assert parsed(b"Expect: 100-continue", b"Content-Length: 0").expects_continue is False
+        assert parsed(b"Expect: 100-continue", b"Content-Length: 5", start=b"PUT / HTTP/1.0").expects_continue is False
+
+    def test_the_host_of_an_absolute_target_counts(self) -> None:
+        head = parsed(b"X: y", start=b"GET http://shop.example:81/a HTTP/1.1")
+        assert head.host == b"shop.example:81"
+        assert head.kept == [b"Host: shop.example:81", b"X: y"]
+
+    def test_a_host_is_replaced_in_its_place(self) -> None:
+        head = parse_request_head(b"GET / HTTP/1.1\r\nX: y\r\nhost:a\r\nZ: z\r\n\r\n")
+        head.replace_host(b"b")
+        assert head.kept == [b"X: y", b"Host: b", b"Z: z"]
+
+    def test_a_host_is_put_first_where_there_was_none(self) -> None:
+        head = parse_request_head(b"GET / HTTP/1.0\r\nX: y\r\n\r\n")
+        assert head.host == b""
+        head.replace_host(b"b")
+        assert head.kept == [b"Host: b", b"X: y"]
+
+    def test_too_many_fields_are_refused(self) -> None:
+        head = request(*[b"X: y"] * 9)
+        assert len(parse_request_head(head, HeadLimits(max_fields=10)).kept) == 10
+        with pytest.raises(HeadTooLarge):
+            parse_request_head(head, HeadLimits(max_fields=9))
+
+    def test_a_long_target_is_refused(self) -> None:
+        with pytest.raises(UriTooLong):
+            parse_request_head(request(start=b"GET /abc HTTP/1.1"), HeadLimits(max_uri_bytes=3))
+
+
+class TestResponseHead:
+    def test_the_parts_are_the_bytes_that_came(self) -> None:
+        head = answered(b"X-One:  1 ", b"Content-Length: 7", start=b"HTTP/1.1 404 Not Here")
+        assert (head.status, head.reason, head.minor, head.content_length) == (404, b"Not Here", 1, 7)
+        assert head.block == b"X-One:  1 \r\nContent-Length: 7\r\n"
+        assert head.kept == [b"X-One:  1 ", b"Content-Length: 7"]
+
+    def test_hop_by_hop_and_nominated_fields_are_not_kept(self) -> None:
+        head = answered(
+            b"Connection: keep-alive, x-hop", b"Keep-Alive: timeout=5", b"X-Hop: 1", b"Upgrade: h2c", b"Set-Cookie: a"
+        )
+        assert head.kept == [b"Set-Cookie: a"]
+        assert head.keep_alive is True
+
+    def test_forwarding_fields_mean_nothing_in_a_response(self) -> None:
+        lines = [b"Via: 1.1 x", b"X-Forwarded-For: y", b"X_Real_IP: z"]
+        assert answered(*lines).kept == lines
+
+    def test_a_date_is_noticed(self) -> None:
+        assert answered(b"date: now").has_date is True
+        assert answered(b"date: now").kept == [b"date: now"]
+        assert answered().has_date is False
+
+    @pytest.mark.parametrize(
+        "start", [b"HTTP/1.1 204 No Content", b"HTTP/1.1 101 Switching Protocols", b"HTTP/1.1 103 Early Hints"]
+    )
+    def test_a_length_does_not_travel_where_it_is_not_allowed(self, start: bytes) -> None:
+        assert answered(b"Content-Length: 0", b"X: y", start=start).kept == [b"X: y"]
+
+    def test_an_upgrade_is_told(self) -> None:
+        head = answered(b"Connection: Upgrade", b"Upgrade: websocket", start=b"HTTP/1.1 101 Switching Protocols")
+        assert head.upgrade == b"websocket"
+
+    def test_an_http_1_0_response_closes_unless_it_says_otherwise(self) -> None:
+        assert answered(start=b"HTTP/1.0 200 OK").keep_alive is False
+        assert answered(b"Connection: keep-alive", start=b"HTTP/1.0 200 OK").keep_alive is True
+
+    @pytest.mark.parametrize(
+        ("start", "line", "method", "kind"),
+        [
+            (b"HTTP/1.1 200 OK", b"Content-Length: 5", b"GET", "length"),
+            (b"HTTP/1.1 200 OK", b"Content-Length: 5", b"HEAD", "none"),
+            (b"HTTP/1.1 200 OK", b"Transfer-Encoding: chunked", b"GET", "chunked"),
+            (b"HTTP/1.1 200 OK", b"Transfer-Encoding: chunked", b"HEAD", "none"),
+            (b"HTTP/1.1 200 OK", b"X: y", b"GET", "eof"),
+            (b"HTTP/1.0 200 OK", b"X: y", b"GET", "eof"),
+            (b"HTTP/1.1 204 No Content", b"Content-Length: 5", b"GET", "none"),
+            (b"HTTP/1.1 204 No Content", b"Transfer-Encoding: chunked", b"GET", "none"),
+            (b"HTTP/1.1 304 Not Modified", b"Content-Length: 5", b"GET", "none"),
+            (b"HTTP/1.1 100 Continue", b"X: y", b"POST", "none"),
+            (b"HTTP/1.1 101 Switching Protocols", b"X: y", b"GET", "none"),
+            (b"HTTP/1.1 205 Reset Content", b"X: y", b"GET", "eof"),
+            (b"HTTP/1.1 200 OK", b"Content-Length: 5", b"CONNECT", "none"),
+            (b"HTTP/1.1 407 No", b"Content-Length: 5", b"CONNECT", "length"),
+        ],
+    )
+    def test_method_status_and_framing_decide_about_the_body(self, start: bytes, line: bytes, method: bytes, kind: str) -> None:
+        assert response_body_kind(answered(line, start=start), method) == kind
