@@ -227,7 +227,7 @@ class ProxyArbiter(Arbiter):
         is_leaving, has_served = worker.is_leaving, worker.has_served
         worker.tmp.close()
         code = os.waitstatus_to_exitcode(status)
-        if (is_leaving and code == 0) or (self._is_stopping and code in (0, CANNOT_BOOT)):
+        if (is_leaving and code == 0) or (self._is_stopping and (code == 0 or not has_served)):
             self._say.debug("worker %d has ended", worker.pid)
         elif self._is_ready or self._is_stopping or has_served:
             self._mourn(worker, status)
@@ -294,6 +294,9 @@ class ProxyArbiter(Arbiter):
     def stop(self, graceful: bool = True) -> None:
         """End the workers, then the demo backends. Waits for both; a second INT or QUIT makes it fast."""
         self._is_stopping = True
+        for worker in list(self.WORKERS.values()):
+            if not worker.has_served:  # nothing to finish, and user code that hangs in its import hears no signal
+                self.kill_worker(worker.pid, signal.SIGKILL)
         super().stop(graceful)
         self._demos.stop()
 

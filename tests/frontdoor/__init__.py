@@ -1,0 +1,1 @@
+"""Front doors: the command line, the master and the workers, as real processes."""

@@ -1,0 +1,151 @@
+"""The other front door: `gunicorn -k greenproxy.worker.ProxyWorker greenproxy.ini`."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.frontdoor.edge import BROKEN_IN_WORKERS, MODULE, get, open_gate, request_in_flight
+from tests.processes import Process, children_of, is_running, wait_until
+
+INI = """
+[greenproxy]
+access-log = off
+graceful-timeout = 15s
+
+[listener:web]
+bind = 127.0.0.1:1
+middleware = edge
+
+[listener:second]
+bind = 127.0.0.1:0
+    unix:second.sock
+middleware = edge
+
+[middleware:edge]
+type = edge:edge
+timeout = 60s
+
+[route:everything]
+path = /
+status = 404
+"""
+
+
+class Gunicorn(Process):
+    """gunicorn with two of our workers. Entering the block waits until both serve."""
+
+    def __init__(self, folder: Path, *flags: str, app: str = "greenproxy.ini", environ: dict[str, str] | None = None) -> None:
+        (folder / "edge.py").write_text(MODULE)
+        (folder / "greenproxy.ini").write_text(INI)
+        base = [sys.executable, "-m", "gunicorn", "-b", "127.0.0.1:0", "--no-control-socket", "-w", "2"]
+        super().__init__([*base, "-k", "greenproxy.worker.ProxyWorker", *flags, app], folder, environ)
+
+    def __enter__(self) -> Gunicorn:
+        self.start()
+        try:
+            self.wait_for_log("Listening at")
+            wait_until(lambda: len(self.workers()) == 2, "two workers")
+            self.wait_for_log(r"listening on \S+ \(second\)")
+        except BaseException:
+            self.kill_all()
+            raise
+        return self
+
+    def workers(self) -> list[int]:
+        return children_of(self.pid)
+
+    def port(self) -> int:
+        """Return gunicorn's own port."""
+        return int(self.wait_for_log(r"Listening at: http://127\.0\.0\.1:(\d+)")[1])
+
+    def second_port(self) -> int:
+        """Return the port of the other listener."""
+        return int(self.wait_for_log(r"listening on http://127\.0\.0\.1:(\d+) \(second\)")[1])
+
+
+def test_address_of_gunicorn_is_that_of_the_first_listener_and_the_others_are_open_too(tmp_path: Path) -> None:
+    with Gunicorn(tmp_path) as gunicorn:
+        assert get(gunicorn.port()) in gunicorn.workers()
+        assert get(gunicorn.second_port()) in gunicorn.workers()
+        assert (tmp_path / "second.sock").is_socket()
+        assert gunicorn.stop() == 0
+    assert not (tmp_path / "second.sock").exists()
+    assert "Traceback" not in gunicorn.log()
+
+
+def test_file_can_be_named_in_the_environment(tmp_path: Path) -> None:
+    with Gunicorn(tmp_path, app="greenproxy", environ={"GREENPROXY_CONFIG": "greenproxy.ini"}) as gunicorn:
+        assert get(gunicorn.port()) in gunicorn.workers()
+        assert gunicorn.stop() == 0
+
+
+def test_hup_reads_the_file_again_and_keeps_the_listeners(tmp_path: Path) -> None:
+    with Gunicorn(tmp_path) as gunicorn:
+        before, second = gunicorn.workers(), gunicorn.second_port()
+        (tmp_path / "greenproxy.ini").write_text(INI + "\n[listener:third]\nbind = 127.0.0.1:0\nmiddleware = edge\n")
+        gunicorn.send(signal.SIGHUP)
+        third = int(gunicorn.wait_for_log(r"listening on http://127\.0\.0\.1:(\d+) \(third\)")[1])
+        wait_until(lambda: not set(gunicorn.workers()) & set(before), "the old workers are gone")
+        assert {get(port) in gunicorn.workers() for port in (gunicorn.port(), second, third)} == {True}
+        assert gunicorn.stop() == 0
+
+
+def test_wrong_file_on_hup_costs_nothing(tmp_path: Path) -> None:
+    with Gunicorn(tmp_path) as gunicorn:
+        (tmp_path / "greenproxy.ini").write_text(INI + "\n[listner:third]\n")
+        gunicorn.send(signal.SIGHUP)
+        gunicorn.wait_for_log("the new configuration is refused, the previous one stays")
+        assert get(gunicorn.port()) in gunicorn.workers()
+        assert gunicorn.stop() == 0
+
+
+def test_stop_finishes_what_is_in_flight(tmp_path: Path) -> None:
+    with Gunicorn(tmp_path) as gunicorn, request_in_flight(gunicorn, gunicorn.port()) as client:
+        gunicorn.send(signal.SIGTERM)
+        gunicorn.wait_for_log("Handling signal: term")
+        open_gate(gunicorn)
+        assert client.getresponse().getheader("Connection") == "close"
+        assert gunicorn.wait() == 0
+
+
+def test_workers_leave_when_gunicorn_is_killed(tmp_path: Path) -> None:
+    with Gunicorn(tmp_path) as gunicorn:
+        workers = gunicorn.workers()
+        gunicorn.stop(signal.SIGKILL)
+        wait_until(lambda: not any(map(is_running, workers)), "the workers are gone")
+
+
+def test_gunicorns_max_requests_beats_the_file(tmp_path: Path) -> None:
+    with Gunicorn(tmp_path, "--max-requests", "2") as gunicorn:
+        before = gunicorn.workers()
+        wait_until(lambda: get(gunicorn.port()) not in before, "another worker answers")
+        assert re.search(r"has served \d+ requests and is replaced", gunicorn.log())
+
+
+@pytest.mark.parametrize(
+    ("app", "line"),
+    [
+        ("shop:app", "a WSGI application (shop:app) cannot be served in this version"),
+        ("greenproxy", "GREENPROXY_CONFIG is not set"),
+        ("missing.ini", "missing.ini: no such file or directory"),
+    ],
+)
+def test_what_cannot_be_served_is_one_line_and_status_two(tmp_path: Path, app: str, line: str) -> None:
+    gunicorn = Gunicorn(tmp_path, app=app)
+    gunicorn.start()
+    assert gunicorn.wait() == 2
+    assert line in gunicorn.log()
+    assert "Traceback" not in gunicorn.log()
+
+
+def test_worker_that_cannot_start_ends_gunicorn_with_its_status_three(tmp_path: Path) -> None:
+    gunicorn = Gunicorn(tmp_path)
+    (tmp_path / "edge.py").write_text(BROKEN_IN_WORKERS + MODULE)
+    gunicorn.start()
+    assert gunicorn.wait() == 3
+    assert "not in workers" in gunicorn.log()

@@ -1,0 +1,86 @@
+"""Workers are kept alive: replaced when they die, hang or have served enough, and not faster than makes sense."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from pathlib import Path
+
+from tests.frontdoor.edge import edge, get, open_gate, request_in_flight
+from tests.processes import Proxy, wait_until
+
+
+def new_worker(proxy: Proxy, before: list[int]) -> int:
+    """Return the worker that has come since, as soon as there are as many as before."""
+
+    def find() -> int | None:
+        now = proxy.workers()
+        return next((pid for pid in now if pid not in before), None) if len(now) == len(before) else None
+
+    return wait_until(find, "a new worker")
+
+
+def test_killed_worker_is_replaced(tmp_path: Path) -> None:
+    with edge(tmp_path) as proxy:
+        before = proxy.workers()
+        os.kill(before[0], signal.SIGKILL)
+        fresh = new_worker(proxy, before)
+        os.kill(before[1], signal.SIGKILL)
+        wait_until(lambda: get(proxy.port()) == fresh, "the new worker answers")
+        assert f"worker {before[0]} was killed by SIGKILL (out of memory?); another one starts" in proxy.log()
+        assert proxy.stop() == 0
+
+
+def test_worker_that_is_told_to_end_finishes_and_is_replaced_meanwhile(tmp_path: Path) -> None:
+    with edge(tmp_path) as proxy, request_in_flight(proxy, proxy.port()) as client:
+        before = proxy.workers()
+        for pid in before:
+            os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: get(proxy.port()) not in before, "a new worker answers, beside the old one")
+        open_gate(proxy)
+        assert int(client.getresponse().read()) in before
+        wait_until(lambda: not set(proxy.workers()) & set(before), "the old workers are gone")
+        assert "error" not in proxy.log()
+
+
+def test_workers_that_die_at_once_are_replaced_ever_more_slowly(tmp_path: Path) -> None:
+    with edge(tmp_path) as proxy:
+        survivor, victim = proxy.workers()
+        (tmp_path / "broken").touch()
+        os.kill(victim, signal.SIGKILL)
+        proxy.wait_for_log(r"ended with status 3; another one starts in 0\.4 s")
+        pauses = [float(pause) for pause in re.findall(r"another one starts in (\S+) s", proxy.log())]
+        assert pauses == [0.1, 0.2, 0.4]
+        assert get(proxy.port()) == survivor
+        (tmp_path / "broken").unlink()
+        new_worker(proxy, [survivor, victim])
+        assert proxy.stop() == 0
+
+
+def test_worker_whose_hub_is_blocked_tells_where_and_is_replaced(tmp_path: Path) -> None:
+    with edge(tmp_path, worker_timeout="1s") as proxy:
+        before = proxy.workers()
+        with request_in_flight(proxy, proxy.port(), "/block"):
+            new_worker(proxy, before)
+        assert re.search(r"worker \d+ gave no heartbeat for \d s and is ended", proxy.log())
+        assert 'get_original("time", "sleep")(60)' in proxy.log()
+        assert get(proxy.port()) in proxy.workers()
+
+
+def test_worker_is_replaced_after_max_requests(tmp_path: Path) -> None:
+    with edge(tmp_path, max_requests="3") as proxy:
+        before = proxy.workers()
+        wait_until(lambda: get(proxy.port()) not in before, "another worker answers")
+        proxy.wait_for_log(r"has served \d+ requests and is replaced")
+        assert "error" not in proxy.log()
+
+
+def test_ttin_and_ttou_change_the_number_of_workers(tmp_path: Path) -> None:
+    with edge(tmp_path) as proxy:
+        proxy.send(signal.SIGTTIN)
+        wait_until(lambda: len(proxy.workers()) == 3, "one more worker")
+        proxy.send(signal.SIGTTOU)
+        wait_until(lambda: len(proxy.workers()) == 2, "one worker less")
+        assert proxy.stop() == 0
+        assert "error" not in proxy.log()

@@ -1,0 +1,1 @@
+"""What a master process looks after."""
