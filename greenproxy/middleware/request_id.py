@@ -25,7 +25,7 @@ def check(options: Mapping[str, str]) -> None:
 
 
 def make(options: Mapping[str, str]) -> Middleware:
-    """Return the middleware. `keep` says whose ids are kept: by default those that came over a trusted proxy.
+    """Return the middleware. `keep` says whose ids are kept: by default those of a trusted proxy.
 
     Anybody else's would let a client choose what our logs say, so they get a new one, as in nginx and Envoy.
     """
@@ -34,7 +34,7 @@ def make(options: Mapping[str, str]) -> Middleware:
     keep = options.get("keep", "trusted")
 
     def request_id(request: Request, call_next: Handler) -> Response:
-        sent = request.headers.get(header, "") if keep == "always" or (keep == "trusted" and _is_over_trusted(request)) else ""
+        sent = request.headers.get(header, "") if keep == "always" or (keep == "trusted" and request.is_peer_trusted) else ""
         request.request_id = sent if sent and _is_sane(sent) else os.urandom(16).hex()
         request.headers[header] = request.request_id
         response = call_next(request)
@@ -42,8 +42,3 @@ def make(options: Mapping[str, str]) -> Middleware:
         return response
 
     return request_id
-
-
-def _is_over_trusted(request: Request) -> bool:
-    """Return whether a trusted proxy forwarded it: only then is the client somebody else than the socket's other end."""
-    return request.client != request.peer

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from typing import TextIO
+from io import FileIO
 
 _LOGGER = "greenproxy"
 _control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
@@ -32,38 +32,51 @@ class LineFormatter(logging.Formatter):
         return super().formatMessage(record)
 
 
-class ErrorLog(logging.StreamHandler[TextIO]):
-    """The handler behind the logger: a file, or standard error for `-`. `reopen` follows a file that was moved away."""
+class ErrorLog(logging.Handler):
+    """The handler behind the logger: a file, or standard error for `-`. `reopen` follows a file that was moved away.
+
+    Files are written without a buffer: on a full disk a line is lost, and nothing fails later in its place.
+    """
 
     def __init__(self, path: str) -> None:
+        super().__init__()
         self._path = "" if path == "-" else path
-        super().__init__(self._open())
+        self._file = self._open()
         self.setFormatter(LineFormatter())
 
-    def _open(self) -> TextIO:
-        return open(self._path, "a", encoding="utf-8", errors="backslashreplace") if self._path else sys.stderr
+    def _open(self) -> FileIO | None:
+        return FileIO(self._path, "a") if self._path else None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line. A log that cannot be written must not disturb what it is about."""
+        try:
+            line = self.format(record) + "\n"
+            if self._file is not None:
+                self._file.write(line.encode("utf-8", "backslashreplace"))
+            else:
+                sys.stderr.write(line)
+                sys.stderr.flush()
+        except (OSError, ValueError):  # a full disk; a closed standard error
+            pass
+        except Exception:
+            self.handleError(record)  # a message that does not fit its arguments: a bug of whoever logs
 
     def reopen(self) -> None:
         """Open the file anew (SIGUSR1). If that fails the old one is kept and told."""
-        if not self._path:
-            return
         try:
-            stream = self._open()
+            fresh = self._open()
         except OSError as error:
             logging.getLogger(_LOGGER).error("cannot reopen the error log %s: %s", self._path, error)
             return
-        old = self.setStream(stream)
+        old, self._file = self._file, fresh
         if old is not None:
             old.close()
 
     def close(self) -> None:
         """Close the file. Standard error stays open."""
-        if self._path:
-            self.stream.close()
+        if self._file is not None:
+            self._file.close()
         super().close()
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """A log that cannot be written must not disturb what it is about."""
 
 
 def set_up(path: str, level: str) -> ErrorLog:

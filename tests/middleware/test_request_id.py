@@ -6,15 +6,13 @@ import re
 
 import pytest
 
-from greenproxy.messages import ClientAddress, Headers, Request, Response
+from greenproxy.messages import Headers, Request, Response
 from greenproxy.middleware.request_id import check, make
-
-CLIENT, PROXY = ClientAddress("203.0.113.7", 5000), ClientAddress("10.0.0.1", 80)
 
 
 def asked(sent: str | None, *, over_proxy: bool = False, header: str = "X-Request-ID") -> Request:
-    request = Request("GET", "/", path="/", client=CLIENT, headers=Headers({header: sent} if sent is not None else {}))
-    request.peer = PROXY if over_proxy else CLIENT
+    request = Request("GET", "/", path="/", headers=Headers({header: sent} if sent is not None else {}))
+    request.is_peer_trusted = over_proxy
     return request
 
 

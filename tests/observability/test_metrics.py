@@ -1,0 +1,113 @@
+"""What is counted for which exchange."""
+
+from __future__ import annotations
+
+import timeit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from greenproxy.errors import REASONS
+from greenproxy.observability.metrics import MAX_SAMPLES, Metrics, Samples, metric_word
+from tests.observability.exchanges import exchange, proxied, request
+
+
+def test_every_exchange_counts_once_with_its_status_and_its_time() -> None:
+    metrics = Metrics()
+    for status in (200, 204, 404, 502, 101):
+        metrics.finished(exchange(request(), status=status, took_s=0.25))
+    snapshot = metrics.drain()
+    assert snapshot.requests == 5
+    assert list(snapshot.responses[1:6]) == [1, 2, 0, 1, 1]
+    assert snapshot.request_time.kept == [pytest.approx(0.25)] * 5
+
+
+def test_client_that_left_counts_as_an_error_but_not_as_a_response() -> None:
+    metrics = Metrics()
+    metrics.finished(exchange(request(), status=499, reason="client-gone"))
+    snapshot = metrics.drain()
+    assert (snapshot.requests, sum(snapshot.responses), snapshot.errors) == (1, 0, {"client-gone": 1})
+
+
+def test_bytes_that_became_no_request_count_too() -> None:
+    metrics = Metrics()
+    metrics.finished(exchange(None, status=400, reason="bad-request"))
+    snapshot = metrics.drain()
+    assert (snapshot.responses[4], snapshot.errors, snapshot.upstreams) == (1, {"bad-request": 1}, {})
+
+
+@pytest.mark.parametrize("status", [0, 600, 999])
+def test_odd_statuses_disturb_nothing(status: int) -> None:
+    metrics = Metrics()
+    metrics.finished(exchange(request(), status=status))
+    assert sum(metrics.drain().responses[1:6]) == 0
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_every_reason_can_be_counted(reason: str) -> None:
+    metrics = Metrics()
+    metrics.finished(proxied(reason=reason))
+    assert metrics.drain().errors == {reason: 1}
+
+
+def test_upstream_counts_its_requests_retries_and_failed_tries() -> None:
+    metrics = Metrics()
+    metrics.finished(proxied())
+    metrics.finished(proxied(retries=2))  # two tries failed, the third did not
+    metrics.finished(proxied(retries=1, status=502, reason="connect-refused"))  # both failed
+    metrics.finished(proxied(status=503, reason="queue-full", time_s=-1.0))  # no backend was asked
+    metrics.finished(proxied("blog"))
+    snapshot = metrics.drain()
+    shop = snapshot.upstreams["shop"]
+    assert (shop.requests, shop.retries, shop.failures) == (4, 3, 4)
+    assert len(shop.response_time.kept) == 3
+    assert snapshot.upstreams["blog"].requests == 1
+
+
+def test_what_was_drained_is_not_counted_again() -> None:
+    metrics = Metrics()
+    metrics.finished(proxied(reason="backend-reset"))
+    metrics.drain()
+    snapshot = metrics.drain()
+    assert (snapshot.requests, snapshot.errors, snapshot.upstreams, snapshot.request_time.seen) == (0, {}, {}, 0)
+
+
+def test_few_samples_are_all_kept() -> None:
+    samples = Samples()
+    for n in range(MAX_SAMPLES):
+        samples.observe(n)
+    assert (samples.kept, samples.rate) == (list(range(MAX_SAMPLES)), 1.0)
+
+
+@given(st.integers(MAX_SAMPLES + 1, 2000))
+def test_many_samples_are_a_part_of_known_size(count: int) -> None:
+    samples = Samples()
+    for n in range(count):
+        samples.observe(n)
+    assert len(set(samples.kept)) == len(samples.kept) == MAX_SAMPLES
+    assert samples.rate == pytest.approx(MAX_SAMPLES / count)
+
+
+def test_late_samples_are_kept_as_often_as_early_ones() -> None:
+    late = 0
+    for _ in range(50):
+        samples = Samples()
+        for n in range(1000):
+            samples.observe(n)
+        late += sum(1 for n in samples.kept if n >= 500)
+    assert 2300 < late < 2700  # of 5000: six standard deviations either way
+
+
+def test_counting_costs_about_a_microsecond() -> None:
+    metrics, done = Metrics(), proxied(reason="backend-reset")
+    per_call_s = min(timeit.repeat(lambda: metrics.finished(done), number=5000, repeat=5)) / 5000
+    assert per_call_s < 10e-6
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [("blue", "blue"), ("10.0.0.11:8000", "10_0_0_11_8000"), ("unix:/run/a b.sock", "unix__run_a_b_sock"), ("é-_", "_-_")],
+)
+def test_names_become_words_of_a_metric(text: str, word: str) -> None:
+    assert metric_word(text) == word
