@@ -40,7 +40,8 @@ class RequestHead:
     `block` are all field lines as they came, each with its CRLF. `kept` are the lines that go to the backend unchanged
     (no CRLF): without hop-by-hop fields, what Connection names, Expect, Max-Forwards and everything that tells of
     forwarding. `special` has the stripped values of those, and of Host and Content-Length, by lower-case name.
-    `host` is the authority of an absolute-form target, else Host; b"" when an HTTP/1.0 request has neither.
+    `host` is the authority of an absolute-form target, else Host; b"" when an HTTP/1.0 request has neither. `upgrade` is
+    the protocol asked for, b"" also when there is a body in front of it.
     """
 
     __slots__ = (
@@ -122,6 +123,8 @@ def _connect_request(request: RequestHead) -> None:
     values = request.special.get(b"connection")
     if values is not None:
         request.keep_alive, request.kept, request.upgrade = _connection(values, request.minor, request.kept, request.special)
+        if request.has_body:
+            request.upgrade = b""  # some servers take the body for bytes of the new protocol already
 
 
 def _address_request(request: RequestHead) -> None:

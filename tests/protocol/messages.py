@@ -15,7 +15,7 @@ _VALUES = st.one_of(
     st.binary(max_size=12).map(lambda raw: bytes(byte for byte in raw if byte >= 0x20 and byte != 0x7F)),
 )
 _LINE = st.tuples(_NAMES, st.sampled_from([b":", b": ", b":\t"]), _VALUES).map(b"".join)
-_FIELDS = st.lists(_LINE | st.just(b"Connection: Upgrade\r\nUpgrade: websocket"), max_size=4)
+_FIELDS = st.lists(_LINE | _LINE | _LINE | st.just(b"Connection: Upgrade\r\nUpgrade: websocket"), max_size=4)
 _ODD = st.sampled_from(
     [b"\r\n", b"\n", b"\r", b"\r\r\n", b" ", b"\t", b"\x00", b"\x0b", b"\x7f", b":", b";", b",", b"0", b"1", b"+", b"-", b"_",
      b"x", b"\xff", b"#", b'"', b"\r\n ", b"\r\nX: y", b"\r\nContent-Length: 1", b"\r\nTransfer-Encoding: chunked", b"HTTP/1.1",

@@ -226,6 +226,12 @@ class TestRequestHead:
         assert parsed(b"Upgrade: websocket").upgrade == b""
         assert parsed(b"Connection: upgrade", b"Upgrade: websocket", start=b"GET / HTTP/1.0").upgrade == b""
 
+    def test_an_upgrade_with_a_body_is_an_ordinary_request(self) -> None:
+        asks = [b"Connection: Upgrade", b"Upgrade: websocket"]
+        assert parsed(*asks, b"Content-Length: 0").upgrade == b"websocket"
+        assert parsed(*asks, b"Content-Length: 1").upgrade == b""
+        assert parsed(*asks, b"Transfer-Encoding: chunked").upgrade == b""
+
     def test_a_continue_is_expected_only_for_a_body_in_http_1_1(self) -> None:
         assert parsed(b"Expect: 100-continue", b"Content-Length: 5").expects_continue is True
         assert parsed(b"Expect: 100-continue", b"Transfer-Encoding: chunked").expects_continue is True
