@@ -54,7 +54,7 @@ class Nginx(Process):
                 http {{
                     access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
                     fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-                    gzip on; gzip_types text/plain; gzip_min_length 10;
+                    gzip on; gzip_proxied any; gzip_types text/plain; gzip_min_length 10;
                     server {{
                         listen unix:{self.socket};
                         location / {{ root {self.files}; }}

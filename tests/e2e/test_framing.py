@@ -178,10 +178,10 @@ def test_bytes_that_come_while_a_connection_is_idle_close_it(backend: ScriptedBa
 
 def test_a_head_arriving_byte_by_byte_is_served(house: House) -> None:
     with house.client() as client:
-        client.send_byte_by_byte(post("/slow", b"hello", "X-One: 1"))
+        client.send_byte_by_byte(post("/dripping", b"hello", "X-One: 1"))
         told = client.answer()
 
-    assert (told.json()["target"], told.json()["body"]) == ("/slow", "hello")
+    assert (told.json()["target"], told.json()["body"]) == ("/dripping", "hello")
 
 
 def test_an_answer_arriving_byte_by_byte_is_relayed(backend: ScriptedBackend, client: RawClient) -> None:

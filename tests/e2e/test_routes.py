@@ -67,11 +67,19 @@ max-body = 10
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningProxy]:
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningProxy, list[ScriptedBackend]]]:
     with ScriptedBackend(name="fallback") as fallback, ScriptedBackend(name="api") as api:
         proxy = RunningProxy(tmp_path_factory.mktemp("routes"), INI.format(fallback=fallback.url, api=api.url))
         with proxy:
-            yield proxy
+            yield proxy, [fallback, api]
+
+
+@pytest.fixture
+def running(standing: tuple[RunningProxy, list[ScriptedBackend]]) -> Iterator[RunningProxy]:
+    running, backends = standing
+    yield running
+    for backend in backends:
+        backend.begin_again()
 
 
 def who(running: RunningProxy, target: str, *lines: str, host: str = "www.example.org", method: str = "GET") -> str:
