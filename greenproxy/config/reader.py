@@ -110,7 +110,8 @@ class Reader:
             self.errors.append(ConfigError(file=self._file, line=number, message="a section is written [kind:name]"))
         elif kind not in KINDS:
             guess = closest(kind, KINDS)
-            self._fail(number, "unknown section", suggestion=f"{guess}:{name}" if name and guess != KINDS[0] else guess)
+            suggestion = f"{guess}:{name or 'NAME'}" if guess and guess != KINDS[0] else guess
+            self._fail(number, "unknown section", suggestion=suggestion)
         elif kind == KINDS[0]:
             self._check_first_section(number, is_named=bool(colon))
         elif not _NAME.fullmatch(name):

@@ -20,7 +20,7 @@ _LOOSE_DURATION = re.compile(r"([0-9.]{1,12})\s*(ms|milliseconds?|msecs?|s|secs?
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _PREFIX = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
-UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
 UNIT_BYTES = {"": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 LONGEST_S = 366 * 24 * 3600.0  # what is longer overflows the clocks of system calls, and is no limit anyway
 
@@ -52,7 +52,8 @@ def parse_duration_s(text: str) -> float:
         loose = _LOOSE_DURATION.fullmatch(text)
         guess = f"{loose[1]}{'ms' if loose[2].lower().startswith(('ms', 'mil')) else loose[2][0].lower()}" if loose else ""
         raise BadValue(f"{text!r} is not a duration such as 250ms, 5s, 2m or 1h", guess if _DURATION.fullmatch(guess) else "")
-    seconds = float(match[1]) * UNIT_SECONDS[match[2] or "s"]
+    number = float(match[1])
+    seconds = number / 1000 if match[2] == "ms" else number * UNIT_SECONDS[match[2] or "s"]  # dividing rounds only once
     if seconds > LONGEST_S:
         raise BadValue(f"{text} is longer than a year")
     return seconds
@@ -94,7 +95,7 @@ def parse_choice(text: str, known: Sequence[str], later: Sequence[str] = ()) -> 
     if text in later:
         raise BadValue(f"{text} is {NOT_AVAILABLE}")
     listed = f"{', '.join(known[:-1])} or {known[-1]}" if len(known) > 1 else known[0]
-    raise BadValue(f"unknown value {text!r}: {listed}", closest(text, known))
+    raise BadValue(f"unknown value {text!r}: {listed}", "" if text.isdigit() else closest(text, known))
 
 
 def parse_name(text: str) -> str:

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from greenproxy import __version__
+from greenproxy.config.errors import ConfigErrors
+from greenproxy.config.options import GROUPS, Options, build_parser, load_settings, parse
+from greenproxy.config.schema import key_name
+from greenproxy.config.settings import Address, BackendSettings, ProcessSettings, Settings
+
+FILE = "[greenproxy]\nworkers = 2\nworker-timeout = 20s\nlog-level = error\n[listener:a]\nbind = :0\n[route:r]\nstatus = 404\n"
+
+
+def refusal(argv: list[str], environ: dict[str, str] | None = None) -> list[str]:
+    with pytest.raises(ConfigErrors) as refused:
+        load_settings(parse(argv, environ or {}), environ or {})
+    return str(refused.value).splitlines()
+
+
+def loaded(argv: list[str], environ: dict[str, str] | None = None) -> Settings:
+    return load_settings(parse(argv, environ or {}), environ or {})
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    (tmp_path / "a.ini").write_text(FILE)
+    return str(tmp_path / "a.ini")
+
+
+def test_a_flag_beats_the_environment_the_environment_the_file_and_the_file_the_default(file: str) -> None:
+    environ = {"GREENPROXY_WORKERS": "3", "GREENPROXY_WORKER_TIMEOUT": "10s"}
+    process = loaded(["-c", file, "--workers", "4"], environ).process
+    assert (process.workers, process.worker_timeout_s, process.log_level, process.backlog) == (4, 10.0, "error", 2048)
+
+
+def test_every_key_of_the_process_has_a_flag_and_a_variable() -> None:
+    for field in dataclasses.fields(ProcessSettings):
+        key = key_name(field)
+        variable = f"GREENPROXY_{key.upper().replace('-', '_')}"
+        assert parse([f"--{key}=x"], {}).overrides == ((key, "x", f"--{key}"),)
+        assert parse([], {variable: "y"}).overrides == ((key, "y", variable),)
+        assert parse([f"--{key}", "x"], {variable: "y"}).overrides == ((key, "x", f"--{key}"),)
+
+
+def test_every_key_of_the_process_is_in_one_group_of_the_help() -> None:
+    grouped = [name for names in GROUPS.values() for name in names]
+    assert sorted(grouped) == sorted(field.name for field in dataclasses.fields(ProcessSettings))
+
+
+def test_options_are_what_was_said() -> None:
+    assert parse(["--config", "a.ini", "--check"], {}) == Options(config="a.ini", is_check=True)
+    assert parse([], {"GREENPROXY_CONFIG": "a.ini"}) == Options(config="a.ini")
+    assert parse(["-c", "b.ini"], {"GREENPROXY_CONFIG": "a.ini"}) == Options(config="b.ini")
+
+
+def test_an_empty_variable_counts_as_not_set(file: str) -> None:
+    assert loaded(["-c", file], {"GREENPROXY_WORKERS": "", "GREENPROXY_LOG_LEVEL": " "}).process.workers == 2
+
+
+def test_a_dash_is_a_value() -> None:
+    assert parse(["--access-log", "-"], {}).overrides == (("access-log", "-", "--access-log"),)
+
+
+def test_no_file_is_needed_for_one_listener_and_one_upstream() -> None:
+    backends = ["--backend", "http://127.0.0.1:9001 weight=2", "--backend", "http://127.0.0.1:9002"]
+    found = loaded(["--bind", ":8080", "--bind=[::1]:8080", *backends, "--workers", "1"])
+    assert found.source is None
+    assert found.process.workers == 1
+    assert [(each.name, each.bind, each.upstream) for each in found.listeners] == [
+        ("web", (Address(port=8080), Address(host="::1", port=8080)), "default")
+    ]
+    assert [(each.name, each.backends) for each in found.upstreams] == [
+        (
+            "default",
+            (
+                BackendSettings(address=Address(host="127.0.0.1", port=9001), weight=2),
+                BackendSettings(address=Address(host="127.0.0.1", port=9002)),
+            ),
+        )
+    ]
+
+
+def test_a_path_in_a_flag_counts_from_the_working_directory(file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert loaded(["-c", file, "--pid-file", "p"]).process.pid_file == str(tmp_path / "here" / "p")
+
+
+def test_flags_without_a_file_beat_a_file_from_the_environment() -> None:
+    environ = {"GREENPROXY_CONFIG": "/no/such/file"}
+    assert loaded(["--bind", ":0", "--backend", "http://a"], environ).source is None
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ", "expected"),
+    [
+        ([], {}, ["nothing to serve: give -c FILE, or --bind and --backend"]),
+        (["--bind", ":80"], {}, ["--backend: is missing: without a file both --bind and --backend are needed"]),
+        (["--backend", "http://a"], {}, ["--bind: is missing: without a file both --bind and --backend are needed"]),
+        (["-c", "a.ini", "--bind", ":80"], {}, ["--bind: goes without a file, and there is a.ini"]),
+        (["-c", "a.ini", "--backend", "http://a"], {}, ["--backend: goes without a file, and there is a.ini"]),
+        (["--wrokers", "4"], {}, ["--wrokers: unknown flag (did you mean --workers?)"]),
+        (["--wrokers=4", "--xyzzy"], {}, ["--wrokers: unknown flag (did you mean --workers?)", "--xyzzy: unknown flag"]),
+        (["--work", "4"], {}, ["--work: unknown flag (did you mean --workers?)"]),
+        (["--workers"], {}, ["--workers: needs a value"]),
+        (["--check=1"], {}, ["--check: ignored explicit argument '1'"]),
+        (["a.ini"], {}, ["unexpected argument 'a.ini' (did you mean -c a.ini?)"]),
+        (["strat"], {}, ["unexpected argument 'strat'"]),
+        (
+            ["--bind", "8080", "--backend", "127.0.0.1:1", "--via", "no"],
+            {"GREENPROXY_WORKERS": "many", "GREENPROXY_LOG_LEVEL": "warn"},
+            [
+                "GREENPROXY_WORKERS: 'many' is not a whole number",
+                "GREENPROXY_LOG_LEVEL: unknown value 'warn': debug, info, warning, error or critical (did you mean warning?)",
+                "--via: 'no' is neither on nor off (did you mean off?)",
+                "--bind: '8080' is not an address to listen on (did you mean :8080?)",
+                "--backend: '127.0.0.1:1' is not http://host:port or unix:/path (did you mean http://127.0.0.1:1?)",
+            ],
+        ),
+        (["--bind", ":80", "--backend", "http://a", "--workers", ""], {}, ["--workers: needs a value"]),
+        (["--bind", ":80", "--backend", "https://a"], {}, ["--backend: https:// is not available in this version"]),
+        (["--bind", ":80", "--bind", ":80", "--backend", "http://a"], {}, ["--bind: the same value stands here twice"]),
+        (
+            ["--bind", ":80", "--bind", "127.0.0.1:80", "--backend", "http://a"],
+            {},
+            ["--bind: 127.0.0.1:80 is taken by :80 of [listener:web] in line 1"],
+        ),
+    ],
+)
+def test_mistakes_name_the_flag_or_the_variable(argv: list[str], environ: dict[str, str], expected: list[str]) -> None:
+    assert refusal(argv, environ) == expected
+
+
+def test_mistakes_of_flags_and_of_the_file_are_told_together(tmp_path: Path) -> None:
+    file = tmp_path / "a.ini"
+    file.write_text(FILE.replace("workers = 2", "workers = x"))
+    assert refusal(["-c", str(file), "--workers", "y"]) == [
+        "--workers: 'y' is not a whole number",
+        f"{file}:2: [greenproxy] workers: 'x' is not a whole number",
+    ]
+
+
+def test_the_help_tells_every_flag_with_its_value_and_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        parse(["--help"], {"GREENPROXY_WORKERS": "3"})
+    assert left.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--worker-timeout DURATION a worker that hangs for this long is replaced (default: 30s)" in text
+    assert "--workers N worker processes (default: one per processor core)" in text
+    assert "--via on|off whether forwarded requests carry a Via field (default: on)" in text
+    for field in dataclasses.fields(ProcessSettings):
+        assert f"--{key_name(field)} " in text
+
+
+def test_no_line_of_the_help_is_too_long_for_a_terminal() -> None:
+    assert max(len(line) for line in build_parser().format_help().splitlines()) <= 110
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        parse(["--version"], {})
+    assert left.value.code == 0
+    assert capsys.readouterr().out == f"greenproxy {__version__}\n"
