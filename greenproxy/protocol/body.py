@@ -105,7 +105,7 @@ class ChunkedDecoder:
         self.is_done = False
 
     def feed(self, data: bytes) -> bytes:
-        """Return the payload in `data`. Raises Malformed as soon as no valid body can follow."""
+        """Return the payload in `data`. Raises Malformed for a line that is not valid, or too long."""
         size = len(data)
         if self._state == _DATA and size < self._left:  # the middle of a big chunk: nothing is copied
             self._left -= size

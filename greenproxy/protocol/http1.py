@@ -155,7 +155,7 @@ def _connection(values: list[bytes], minor: int, kept: list[bytes], special: Spe
 def _request_refusal(head: bytes) -> ProxyError:
     """Return why a head that is not valid is refused: a version we do not speak has a status of its own."""
     other = _other_version(head)
-    if other and other[1] not in (b"1.0", b"1.1", b"0.9"):
+    if other and other[1] not in (b"1.0", b"1.1", b"0.9") and not _find_illegal(head):
         return UnsupportedVersion()
     return BadRequest()
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import pytest
+from hypothesis import given, settings
 
-from greenproxy.errors import BackendInvalid, BadRequest, HeadTooLarge, UriTooLong
+from greenproxy.errors import BackendInvalid, BadRequest, HeadTooLarge, ProxyError, UriTooLong
+from greenproxy.protocol.body import Malformed
 from greenproxy.protocol.http1 import (
     HeadLimits,
     RequestHead,
@@ -27,6 +29,7 @@ from tests.protocol.cases import (
     request,
     response,
 )
+from tests.protocol.messages import requests
 from tests.protocol.reading import NEXT, byte_by_byte, read_request, read_response, whole
 
 Cut = Callable[[bytes], Iterable[bytes]]
@@ -90,6 +93,21 @@ class TestTables:
     def test_a_doubtful_response_is_refused(self, row: Refused, cut: Cut) -> None:
         with pytest.raises(row.error):
             read_response(cut(row.data))
+
+
+class TestArrival:
+    @settings(max_examples=300, deadline=None)
+    @given(requests())
+    def test_the_verdict_on_a_request_does_not_depend_on_how_it_arrives(self, data: bytes) -> None:
+        assert self.verdict(whole(data)) == self.verdict(byte_by_byte(data))
+
+    @staticmethod
+    def verdict(pieces: Iterable[bytes]) -> object:
+        try:
+            message = read_request(pieces)
+        except (ProxyError, Malformed) as refusal:
+            return type(refusal)
+        return message.head and message.head.block, message.payload, message.trailers, message.excess, message.is_done
 
 
 class TestFindHeadEnd:
@@ -180,6 +198,12 @@ class TestRequestHead:
     )  # fmt: skip
     def test_fields_that_tell_of_forwarding_are_not_kept(self, name: bytes) -> None:
         assert parsed(name + b": 1").kept == [b"Host: a"]
+
+    @pytest.mark.parametrize("name", [b"Transfer_Encoding", b"Content_Length", b"Proxy_Connection", b"Max_Forwards"])
+    def test_what_a_gateway_interface_would_take_for_a_special_field_is_not_kept(self, name: bytes) -> None:
+        head = parsed(name + b": chunked")
+        assert head.kept == [b"Host: a"]
+        assert set(head.special) == {b"host"}
 
     def test_only_the_real_spelling_of_forwarding_fields_is_heard(self) -> None:
         head = parsed(b"X_Forwarded_For: 6.6.6.6", b"X-Forwarded-For: 1.2.3.4", b"x-forwarded-for: 5.6.7.8")
