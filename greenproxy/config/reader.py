@@ -67,6 +67,7 @@ class Reader:
     def __init__(self, text: str, file: str, environ: Mapping[str, str]) -> None:
         self.sections: list[Section] = []
         self.errors: list[ConfigError] = []
+        self._lines: dict[str, int] = {}  # of the sections, by title
         self._file = file
         self._environ = environ
         self._section: Section | None = None
@@ -127,11 +128,11 @@ class Reader:
 
     def _keep_section(self, number: int) -> None:
         assert self._section is not None
-        for section in self.sections:
-            if section.title == self._section.title:
-                self._fail(number, f"section stands here twice, first in line {section.line}")
-                return
-        self.sections.append(self._section)
+        first = self._lines.setdefault(self._section.title, number)
+        if first != number:
+            self._fail(number, f"section stands here twice, first in line {first}")
+        else:
+            self.sections.append(self._section)
 
     # ------------------------------------------------------------------ keys and values
 

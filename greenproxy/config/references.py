@@ -9,7 +9,7 @@ from pathlib import Path
 from greenproxy.config import later
 from greenproxy.config.errors import ConfigError, closest
 from greenproxy.config.middleware_options import BUILT_INS, USABLE_BY_NAME
-from greenproxy.config.reader import Entry, Section
+from greenproxy.config.reader import KINDS, Entry, Section
 from greenproxy.config.sections import RouteDraft, SectionBuilder
 from greenproxy.config.settings import (
     Address,
@@ -42,14 +42,17 @@ class Linker:
         self._sections = sections
         self._builder = builder
         self._file = file
-        self._lost: list[Section] = []  # they name what does not exist
+        self._names: dict[str, dict[str, Section]] = {kind: {} for kind in KINDS}
+        for section in sections:
+            self._names[section.kind][section.name] = section
+        self._lost: set[str] = set()  # titles of sections that name what does not exist
 
     def link(self, process: ProcessSettings, drafts: Drafts, source: Path | None) -> Settings:
         """Return the settings, as far as they are right."""
         # Names are checked in every section, also in those that have other mistakes.
-        self._lost = [section for section in self._sections if not self._names_exist(section)]
+        self._lost = {section.title for section in self._sections if not self._names_exist(section)}
         self._check_addresses(drafts)
-        if not self._names("listener"):
+        if not self._names["listener"]:
             message = "no [listener:NAME] section: nothing to serve"
             self._builder.errors.append(ConfigError(file=self._file, line=1 if self._file else 0, message=message))
         return Settings(
@@ -62,12 +65,9 @@ class Linker:
             demos=tuple(demo for _, demo in drafts.demos),
         )
 
-    def _names(self, kind: str) -> list[str]:
-        return [section.name for section in self._sections if section.kind == kind]
-
     def _only_upstream(self) -> str:
-        names = self._names("upstream")
-        return names[0] if len(names) == 1 else ""
+        names = self._names["upstream"]
+        return next(iter(names)) if len(names) == 1 else ""
 
     # ------------------------------------------------------------------ listeners and routes
 
@@ -76,11 +76,11 @@ class Linker:
             upstream = listener.upstream or self._only_upstream()
             if not upstream and not self._has_route(listener.name):
                 self._builder.fail(section, section.line, "has neither an upstream nor a route: there is nothing it could answer")
-            elif section not in self._lost:
+            elif section.title not in self._lost:
                 yield replace(listener, upstream=upstream)
 
     def _has_route(self, listener: str) -> bool:
-        routes = [section for section in self._sections if section.kind == "route"]
+        routes = self._names["route"].values()
         return any("listener" not in route.entries or listener in _names_in(route, "listener") for route in routes)
 
     def _link_routes(self, drafts: Drafts) -> Iterator[RouteSettings]:
@@ -94,7 +94,7 @@ class Linker:
                     continue
             if route.upstream or draft.overrides:
                 route = replace(route, relay=replace(relays.get(route.upstream, RelaySettings()), **draft.overrides))
-            if section not in self._lost:
+            if section.title not in self._lost:
                 yield route
 
     # ------------------------------------------------------------------ names
@@ -102,26 +102,26 @@ class Linker:
     def _names_exist(self, section: Section) -> bool:
         before = len(self._builder.errors)
         if section.kind in ("listener", "route"):
-            self._refer(section, "upstream", self._names("upstream"))
-            self._refer(section, "middleware", [*self._names("middleware"), *USABLE_BY_NAME])
+            self._refer(section, "upstream")
+            self._refer(section, "middleware", USABLE_BY_NAME)
         if section.kind == "route":
-            self._refer(section, "listener", self._names("listener"))
+            self._refer(section, "listener")
         return len(self._builder.errors) == before
 
-    def _refer(self, section: Section, key: str, known: Sequence[str]) -> None:
+    def _refer(self, section: Section, key: str, others: Sequence[str] = ()) -> None:
         for line, name in _items(section.entries.get(key)):
-            if name and name not in known:
+            if name and name not in self._names[key] and name not in others:
                 if key == "middleware" and name in later.MIDDLEWARE:
                     message, guess = f"{name} is {later.NOT_AVAILABLE}", ""
                 elif key == "middleware" and name in BUILT_INS:
                     message, guess = f"{name} does nothing without keys: it needs a section [middleware:{name}]", ""
                 else:
-                    message, guess = f"there is no [{key}:{name}]", closest(name, known)
+                    message, guess = f"there is no [{key}:{name}]", closest(name, [*self._names[key], *others])
                 self._builder.fail(section, line, message, key=key, suggestion=guess)
 
     def _implied_middleware(self) -> list[MiddlewareSettings]:
         used = {name for section in self._sections for name in _names_in(section, "middleware")}
-        used -= set(self._names("middleware"))
+        used -= self._names["middleware"].keys()
         return [MiddlewareSettings(name=name, type=name) for name in USABLE_BY_NAME if name in used]
 
     # ------------------------------------------------------------------ addresses

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import grp
+import os
 import pwd
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, dataclass
@@ -180,12 +181,12 @@ def _file_to_write(folder: Path, *words: str) -> Shape:
     def parse(text: str) -> str:
         if text in words:
             return text
-        path = folder / text
-        if path.is_dir():
+        path = os.path.normpath(folder / text)
+        if os.path.isdir(path):
             raise BadValue(f"{path} is a folder")
-        if not path.parent.is_dir():
-            raise BadValue(f"there is no folder {path.parent}")
-        return str(path)
+        if not os.path.isdir(os.path.dirname(path)):
+            raise BadValue(f"there is no folder {os.path.dirname(path)}")
+        return path
 
     return one(parse)
 
