@@ -21,6 +21,7 @@ from greenproxy.config.errors import BadValue
 from greenproxy.config.later import BALANCE, PROTOCOLS
 from greenproxy.config.reader import Entry, Line
 from greenproxy.config.settings import (
+    Address,
     DemoSettings,
     ListenerSettings,
     MiddlewareSettings,
@@ -205,63 +206,75 @@ def _account(look_up: Callable[[str], Any], look_up_id: Callable[[int], Any], wh
     return one(parse)
 
 
-def _listed_statsd(text: str) -> Any:
-    return None if text == "off" else addresses.parse_host_port(text)
-
-
 def _special(folder: Path) -> dict[str, dict[str, Shape]]:
-    name = values.parse_name
-
-    def bind(text: str) -> Any:
-        return addresses.parse_bind(text, folder)
-
+    """Return the shapes that a field's name does not tell, by kind of section; `relay` is for upstreams and routes."""
     return {
-        "greenproxy": {
-            "workers": _count(1, 1024),
-            "backlog": one(lambda text: values.parse_count(text, 0, LARGEST_BACKLOG) or LARGEST_BACKLOG),
-            "access_log": _file_to_write(folder, "-", "off"),
-            "access_log_format": _choice("combined", "json"),
-            "error_log": _file_to_write(folder, "-"),
-            "log_level": _choice(*LOG_LEVELS),
-            "statsd": one(_listed_statsd),
-            "statsd_prefix": one(values.parse_metric_prefix),
-            "server_header": one(http_values.parse_server_header),
-            "pid_file": _file_to_write(folder),
-            "user": _account(pwd.getpwnam, pwd.getpwuid, "user"),
-            "group": _account(grp.getgrnam, grp.getgrgid, "group"),
-        },
-        "listener": {
-            "bind": several(bind),
-            "protocol": _choice("http", later=PROTOCOLS),
-            "upstream": one(name),
-            "middleware": several(name),
-            "trusted_proxies": several(lambda text: text if text == "unix:" else addresses.parse_network(text)),
-        },
-        "upstream": {
-            "backends": lines(lambda text: addresses.parse_backend(text, folder)),
-            "balance": _choice("round-robin", "random", later=BALANCE),
-            "pool_size": _count(1),
-            "health_path": one(http_values.parse_probe_path),
-            "health_rise": _count(1),
-            "health_fall": _count(1),
-            "fail_timeout_s": one(lambda text: values.parse_duration_s(text) or values.LONGEST_S),
-            "health_status": several(http_values.parse_statuses),
-            "host_header": _choice("preserve", "backend"),
-        },
-        "route": {
-            "listener": several(name),
-            "host": several(http_values.parse_host_pattern),
-            "path": lines(http_values.parse_path_match),
-            "method": several(http_values.parse_method),
-            "header": lines(http_values.parse_field),
-            "upstream": one(name),
-            "redirect": one(http_values.parse_redirect),
-            "redirect_status": one(lambda text: int(values.parse_choice(text, http_values.REDIRECT_STATUSES))),
-            "status": one(http_values.parse_status),
-            "strip_prefix": one(http_values.parse_plain_path),
-            "middleware": several(name),
-        },
-        "middleware": {"type": one(lambda text: text)},
-        "demo": {"bind": one(bind)},
+        "greenproxy": _process(folder),
+        "listener": _listener(folder),
+        "upstream": _upstream(folder),
+        "route": _route(),
+        "middleware": {"type": one(str)},
+        "demo": {"bind": one(_bind(folder))},
         "relay": {"retry_on": several(lambda text: values.parse_choice(text, RETRY_ON)), "retries": _count(0, 100)},
+    }
+
+
+def _bind(folder: Path) -> Callable[[str], Address]:
+    return lambda text: addresses.parse_bind(text, folder)
+
+
+def _process(folder: Path) -> dict[str, Shape]:
+    return {
+        "workers": _count(1, 1024),
+        "backlog": one(lambda text: values.parse_count(text, 0, LARGEST_BACKLOG) or LARGEST_BACKLOG),
+        "access_log": _file_to_write(folder, "-", "off"),
+        "access_log_format": _choice("combined", "json"),
+        "error_log": _file_to_write(folder, "-"),
+        "log_level": _choice(*LOG_LEVELS),
+        "statsd": one(lambda text: None if text == "off" else addresses.parse_host_port(text)),
+        "statsd_prefix": one(values.parse_metric_prefix),
+        "server_header": one(http_values.parse_server_header),
+        "pid_file": _file_to_write(folder),
+        "user": _account(pwd.getpwnam, pwd.getpwuid, "user"),
+        "group": _account(grp.getgrnam, grp.getgrgid, "group"),
+    }
+
+
+def _listener(folder: Path) -> dict[str, Shape]:
+    return {
+        "bind": several(_bind(folder)),
+        "protocol": _choice("http", later=PROTOCOLS),
+        "upstream": one(values.parse_name),
+        "middleware": several(values.parse_name),
+        "trusted_proxies": several(lambda text: text if text == "unix:" else addresses.parse_network(text)),
+    }
+
+
+def _upstream(folder: Path) -> dict[str, Shape]:
+    return {
+        "backends": lines(lambda text: addresses.parse_backend(text, folder)),
+        "balance": _choice("round-robin", "random", later=BALANCE),
+        "pool_size": _count(1),
+        "health_path": one(http_values.parse_probe_path),
+        "health_rise": _count(1),
+        "health_fall": _count(1),
+        "fail_timeout_s": one(lambda text: values.parse_duration_s(text) or values.LONGEST_S),
+        "health_status": several(http_values.parse_statuses),
+        "host_header": _choice("preserve", "backend"),
+    }
+
+
+def _route() -> dict[str, Shape]:
+    return {
+        "listener": several(values.parse_name),
+        "host": several(http_values.parse_host_pattern),
+        "path": lines(http_values.parse_path_match),
+        "method": several(http_values.parse_method),
+        "header": lines(http_values.parse_field),
+        "upstream": one(values.parse_name),
+        "redirect": one(http_values.parse_redirect),
+        "redirect_status": one(lambda text: int(values.parse_choice(text, http_values.REDIRECT_STATUSES))),
+        "status": one(http_values.parse_status),
+        "strip_prefix": one(http_values.parse_plain_path),
+        "middleware": several(values.parse_name),
     }

@@ -68,8 +68,7 @@ def test_mistakes_between_sections_are_told_where_they_can_be_mended(text: str, 
     assert sorted(mistakes_in(text)) == sorted(expected)
 
 
-def test_every_mistake_of_a_file_is_told_in_the_order_of_its_lines() -> None:
-    text = """\
+MANY = """\
         x = 1
         [greenproxi]
         [greenproxy]
@@ -91,7 +90,10 @@ def test_every_mistake_of_a_file_is_told_in_the_order_of_its_lines() -> None:
         path = api
         upstream = shop
     """
-    assert mistakes_in(text) == [
+
+
+def test_every_mistake_of_a_file_is_told_in_the_order_of_its_lines() -> None:
+    assert mistakes_in(MANY) == [
         "1: x: stands before the first [section]",
         "2: [greenproxi] unknown section (did you mean greenproxy?)",
         "4: [greenproxy] worker: unknown key (did you mean workers?)",
