@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import stat
 from collections.abc import Callable, Iterator
 
 import gevent
 from gevent.event import Event
+from gevent.monkey import get_original
 from gevent.threadpool import ThreadPool
 
 from greenproxy.exchange import Exchange
@@ -26,6 +26,8 @@ _MAX_WAITING_BYTES = 8 * 1024 * 1024
 _CLOSE_WITHIN_S = 2.0
 _ATOMIC_BYTES = 4096  # PIPE_BUF: what one write to a pipe shared by several workers keeps together
 _FORMATS: dict[str, Callable[[Exchange], bytes]] = {"combined": combined_line, "json": json_line}
+
+_select = get_original("select", "select")  # in our thread, where gevent's would need a hub of its own
 
 
 class AccessLog:
@@ -74,7 +76,7 @@ class AccessLog:
         """Write what is left, waiting a moment at most, and close the file."""
         self._is_closing = True
         if self._writer is None:
-            self._put(self._take())
+            self._told(_put(self._fd, self._take()))
         else:
             self._wake.set()
             self._writer.join(_CLOSE_WITHIN_S)
@@ -96,8 +98,7 @@ class AccessLog:
                 self._wake.wait(_FLUSH_EVERY_S)
             self._wake.clear()
             if self._lines:
-                pool.apply(self._put, (self._take(),))
-                self._overflow.end(f"the access log {self._name} takes lines again")
+                self._told(pool.apply(_put, (self._fd, self._take())))
             if self._is_reopening:
                 self._is_reopening = False
                 self._follow()
@@ -107,15 +108,14 @@ class AccessLog:
         lines, self._lines, self._size = self._lines, [], 0
         return lines
 
-    def _put(self, lines: list[bytes]) -> None:
-        """Write lines. Waits for the disk or the reader: in the thread, except at the very end."""
-        try:
-            for piece in _pieces(self._fd, lines):
-                _write_all(self._fd, piece)
-        except OSError as error:
+    def _told(self, error: OSError | None) -> None:
+        """Take note of how writing a batch went."""
+        if error is not None:
             self._trouble.begin(f"the access log {self._name} cannot be written, lines are lost: {error}")
         else:
             self._trouble.end(f"the access log {self._name} can be written again")
+        if self._size < _MAX_WAITING_BYTES // 2:
+            self._overflow.end(f"the access log {self._name} takes lines again")
 
     def _follow(self) -> None:
         try:
@@ -125,6 +125,16 @@ class AccessLog:
             return
         os.close(self._fd)
         self._fd = fresh
+
+
+def _put(fd: int, lines: list[bytes]) -> OSError | None:
+    """Write lines and return what went wrong. Waits for the disk or the reader: in the thread, except at the very end."""
+    try:
+        for piece in _pieces(fd, lines):
+            _write_all(fd, piece)
+    except OSError as error:
+        return error
+    return None
 
 
 def _pieces(fd: int, lines: list[bytes]) -> Iterator[bytes]:
@@ -147,4 +157,4 @@ def _write_all(fd: int, data: bytes) -> None:
         try:
             rest = rest[os.write(fd, rest) :]
         except BlockingIOError:  # somebody we share the pipe or terminal with made it non-blocking
-            select.select([], [fd], [], 1.0)
+            _select([], [fd], [], 1.0)

@@ -23,6 +23,7 @@ from greenproxy.observability.metrics import Metrics, Samples, Snapshot, metric_
 FLUSH_EVERY_S = 1.0
 _DATAGRAM_BYTES = 1400  # fits an Ethernet frame
 _LOOKUP_S = 5.0
+_LAST_LOOKUP_S = 1.0  # a worker that stops has better things to do
 _NEXT_LOOKUP_S = 10.0
 _CALM_FLUSHES = 3  # a refusal is told by the datagram after the one refused, so one success proves nothing
 
@@ -35,9 +36,9 @@ class _Client(StatsClient):  # type: ignore[misc]
         self._maxudpsize = _DATAGRAM_BYTES
         self._sock: socket.socket | None = None
 
-    def connect(self, address: Address) -> None:
-        """Look the host up and connect. Waits for the resolver, not longer than _LOOKUP_S; raises OSError."""
-        with Timeout(_LOOKUP_S, TimeoutError(f"{address.host} was not found within {_LOOKUP_S:g}s")):
+    def connect(self, address: Address, within_s: float) -> None:
+        """Look the host up and connect. Waits for the resolver, not longer than `within_s`; raises OSError."""
+        with Timeout(within_s, TimeoutError(f"{address.host} was not found within {within_s:g}s")):
             family, kind, proto, _, sockaddr = socket.getaddrinfo(address.host, address.port, 0, socket.SOCK_DGRAM)[0]
         sock = socket.socket(family, kind, proto)
         try:
@@ -110,12 +111,12 @@ class Statsd:
             self._greenlet = gevent.spawn(self._run, self._address)
 
     def stop(self) -> None:
-        """Flush what is left and leave the board. Waits for the resolver at most, if the host was not known yet."""
+        """Flush what is left and leave the board. Waits a moment for the resolver if the host is not known yet."""
         if self._greenlet is not None:
             self._greenlet.kill()
             self._greenlet = None
         if self._address is not None:
-            self._flush(self._address)
+            self.flush(self._address, _LAST_LOOKUP_S)
         if self._slot is not None:
             self._slot.release()
             self._slot = None
@@ -126,15 +127,18 @@ class Statsd:
         while True:
             due_s = max(due_s + FLUSH_EVERY_S, monotonic())
             gevent.sleep(due_s - monotonic())
-            self._flush(address)
+            self.flush(address, _LOOKUP_S)
 
-    def _flush(self, address: Address) -> None:
-        """Publish this worker's gauges and send one second's metrics. Raises nothing."""
+    def flush(self, address: Address, within_s: float) -> None:
+        """Publish this worker's gauges and send one second's metrics. Raises nothing.
+
+        Waits for the resolver while the host is not known, not longer than `within_s`.
+        """
         try:
             if self._slot is not None:
                 gauges = self._gauges()
                 self._slot.write([gauges.get(name, 0) for name in self._slot.names])
-            self._connect(address)
+            self._connect(address, within_s)
             if self._client.is_connected:
                 self._send(self._metrics.drain())
                 self._calm += 1
@@ -147,11 +151,11 @@ class Statsd:
         except Exception:
             self._log.exception("statsd: a flush failed; please report this")
 
-    def _connect(self, address: Address) -> None:
+    def _connect(self, address: Address, within_s: float) -> None:
         if self._client.is_connected or monotonic() < self._next_lookup_s:
             return
         self._next_lookup_s = monotonic() + _NEXT_LOOKUP_S
-        self._client.connect(address)
+        self._client.connect(address, within_s)
         self._next_lookup_s = 0.0
 
     def _send(self, snapshot: Snapshot) -> None:
