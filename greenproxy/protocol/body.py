@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
-from greenproxy.protocol.fields import HOP_BY_HOP, TOKEN, VALUE, is_forwarding
+from greenproxy.protocol.fields import HOP_BY_HOP, QUOTED, TOKEN, VALUE, is_forwarding
 
 MAX_CHUNK_LINE_BYTES = 4096
 
-_QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+"'
 # At most 15 digits: 2^60, so that no 64-bit reader overflows. Extensions are read and dropped (RFC 9112 section 7.1.1).
-_chunk_line = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;" + TOKEN + rb"(?:=(?:" + TOKEN + rb"|" + _QUOTED + rb"))?)*+\r\n").fullmatch
+_chunk_line = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;" + TOKEN + rb"(?:=(?:" + TOKEN + rb"|" + QUOTED + rb"))?)*+\r\n").fullmatch
 _trailer_line = re.compile(rb"(" + TOKEN + rb"):" + VALUE + rb"\r\n").fullmatch
 
 # Fields that must be known before the body, or that would change what is already decided (RFC 9110 section 6.5.1).

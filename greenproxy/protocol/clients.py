@@ -12,13 +12,13 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TypeAlias
 
-from greenproxy.protocol.fields import TOKEN, list_items
+from greenproxy.protocol.fields import QUOTED, TOKEN, list_items
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Networks: TypeAlias = Sequence[IPv4Network | IPv6Network]
 
-_QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+"'
-_pair = re.compile(rb"[ \t]*(?:(" + TOKEN + rb")=(" + TOKEN + rb"|" + _QUOTED + rb"))?[ \t]*([;,]|\Z)").match
+# Possessive, so that a long run of blanks is not tried in every way.
+_pair = re.compile(rb"[ \t]*+(?:(" + TOKEN + rb")=(" + TOKEN + rb"|" + QUOTED + rb"))?[ \t]*+([;,]|\Z)").match
 _unescape = re.compile(rb"\\(.)").sub
 _node = re.compile(rb"\[([0-9A-Fa-f]*:[0-9A-Fa-f:.]*)\](?::[0-9]{1,5})?|([0-9.]+)(?::[0-9]{1,5})?|([0-9A-Fa-f:.]+)").fullmatch
 

@@ -12,6 +12,7 @@ from typing import TypeAlias
 # RFC 9110 section 5.6.2 and 5.5, without the controls; no white space before the colon (RFC 9112 section 5.1)
 TOKEN = rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+"
 VALUE = rb"[\t\x20-\x7e\x80-\xff]*"
+QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+"'  # section 5.6.4
 FIELD = TOKEN + rb":" + VALUE + rb"\r\n"
 #: Many field lines. Possessive: linear in its length, whatever a client thinks of.
 BLOCK = rb"(?:" + FIELD + rb")*+"
@@ -33,7 +34,6 @@ _NOT_NOMINABLE = {
     b"host", b"content-length", b"content-type", b"content-encoding", b"content-range", b"authorization",
     b"cookie", b"set-cookie", b"cache-control", b"vary", b"date",
 }  # fmt: skip
-
 
 _MAX_KNOWN_NAMES = 2048
 _MAX_KNOWN_NAME_BYTES = 64

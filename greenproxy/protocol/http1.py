@@ -37,7 +37,8 @@ NO_LIMITS = HeadLimits()
 class RequestHead:
     """One valid request head.
 
-    `block` are all field lines as they came, each with its CRLF. `kept` are the lines that go to the backend unchanged
+    `block` are all field lines as they came, each with its CRLF (save Host beside an absolute-form target, whose authority
+    counts: RFC 9112 section 3.2.2). `kept` are the lines that go to the backend unchanged
     (no CRLF): without hop-by-hop fields, what Connection names, Expect, Max-Forwards and everything that tells of
     forwarding. `special` has the stripped values of those, and of Host and Content-Length, by lower-case name.
     `host` is the authority of an absolute-form target, else Host; b"" when an HTTP/1.0 request has neither. `upgrade` is
@@ -68,14 +69,17 @@ class RequestHead:
         return self.is_chunked or bool(self.content_length)
 
     def replace_host(self, host: bytes) -> None:
-        """Make `host` the Host that the backend gets, in the place of the client's or before all other fields."""
+        """Make `host` the Host of this request, in the place of the one that came or before all other fields."""
         self.host = host
-        line = b"Host: " + host
-        for at, each in enumerate(self.kept):
-            if each[:5].lower() == b"host:":
-                self.kept[at] = line
-                return
-        self.kept.insert(0, line)
+        self.kept = _with_host(self.kept, host)
+        self.block = b"\r\n".join(_with_host(self.block.split(b"\r\n"), host))
+
+
+def _with_host(lines: list[bytes], host: bytes) -> list[bytes]:
+    line = b"Host: " + host
+    if any(each[:5].lower() == b"host:" for each in lines):
+        return [line if each[:5].lower() == b"host:" else each for each in lines]
+    return [line, *lines]
 
 
 def parse_request_head(head: bytes, limits: HeadLimits = NO_LIMITS) -> RequestHead:
@@ -139,7 +143,7 @@ def _address_request(request: RequestHead) -> None:
         if len(hosts) > 1 or not valid_host(host):
             raise BadRequest("The Host of the request is not valid.")
     if request.target[:1] != b"/" and (authority := authority_of(request.target)):
-        request.replace_host(authority)  # RFC 9112 section 3.2.2: the target counts, whatever Host says
+        request.replace_host(authority)
 
 
 def _connection(values: list[bytes], minor: int, kept: list[bytes], special: Special) -> tuple[bool, list[bytes], bytes]:

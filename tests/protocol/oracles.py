@@ -9,6 +9,7 @@ import h11
 import httptools
 
 from greenproxy.protocol.http1 import RequestHead, ResponseHead
+from greenproxy.protocol.target import authority_of
 from tests.protocol.reading import Message
 
 _PLENTY = 1 << 20
@@ -51,7 +52,17 @@ def our_reading(message: Message[Any]) -> Reading:
 
 def h11_reads_request(data: bytes) -> Reading:
     """Return what h11 reads. Raises h11.RemoteProtocolError, or EOFError when it wants more."""
-    return _h11_reads(h11.Connection(h11.SERVER, _PLENTY), data)
+    return _with_authority(_h11_reads(h11.Connection(h11.SERVER, _PLENTY), data))
+
+
+def _with_authority(reading: Reading) -> Reading:
+    """Return a request as a proxy must take it: the authority of the target is its Host (RFC 9112 section 3.2.2)."""
+    authority = authority_of(reading.first_line[1])
+    if not authority:
+        return reading
+    if not any(name == b"host" for name, _ in reading.fields):
+        return reading._replace(fields=[(b"host", authority), *reading.fields])
+    return reading._replace(fields=[(name, authority if name == b"host" else value) for name, value in reading.fields])
 
 
 def h11_reads_response(data: bytes, method: str) -> Reading:
@@ -117,7 +128,7 @@ def httptools_reads_request(data: bytes) -> Reading:
     parser = httptools.HttpRequestParser(heard)
     _feed_exactly(parser, heard, data)
     first_line = (parser.get_method(), heard.url, parser.get_http_version().encode())
-    return Reading(first_line, heard.fields, heard.payload, [], b"")
+    return _with_authority(Reading(first_line, heard.fields, heard.payload, [], b""))
 
 
 def httptools_reads_response(data: bytes) -> Reading:

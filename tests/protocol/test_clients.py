@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -104,6 +105,11 @@ class TestForwarded:
     )
     def test_what_is_malformed_says_nothing(self, value: bytes) -> None:
         assert forwarded_elements([value]) == []
+
+    def test_a_long_run_of_blanks_is_read_once(self) -> None:
+        begin = process_time()
+        assert forwarded_elements([b" " * 200_000 + b'"']) == []
+        assert process_time() - begin < 2  # minutes if every way to split the run were tried
 
     @given(st.text(st.sampled_from('for=,;"\\ a[]:\t'), max_size=30))
     def test_anything_can_be_read_without_harm(self, text: str) -> None:

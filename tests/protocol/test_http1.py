@@ -267,17 +267,20 @@ class TestRequestHead:
         head = parsed(b"X: y", start=b"GET http://shop.example:81/a HTTP/1.1")
         assert head.host == b"shop.example:81"
         assert head.kept == [b"Host: shop.example:81", b"X: y"]
+        assert head.block == b"Host: shop.example:81\r\nX: y\r\n"
 
     def test_a_host_is_replaced_in_its_place(self) -> None:
         head = parse_request_head(b"GET / HTTP/1.1\r\nX: y\r\nhost:a\r\nZ: z\r\n\r\n")
         head.replace_host(b"b")
         assert head.kept == [b"X: y", b"Host: b", b"Z: z"]
+        assert head.block == b"X: y\r\nHost: b\r\nZ: z\r\n"
 
     def test_a_host_is_put_first_where_there_was_none(self) -> None:
         head = parse_request_head(b"GET / HTTP/1.0\r\nX: y\r\n\r\n")
         assert head.host == b""
         head.replace_host(b"b")
         assert head.kept == [b"Host: b", b"X: y"]
+        assert head.block == b"Host: b\r\nX: y\r\n"
 
     def test_too_many_fields_are_refused(self) -> None:
         head = request(*[b"X: y"] * 9)
