@@ -53,7 +53,7 @@ class Wrapped:
         self.body = body
 
     def __iter__(self):
-        for piece in self.body:
+        for piece in [self.body] if isinstance(self.body, bytes) else self.body:
             yield piece.upper()
 
     def close(self):
