@@ -140,9 +140,9 @@ class House:
 
     def _proxy(self, name: str, relay: RelaySettings) -> ReverseProxy:
         upstream = self._upstreams[name]
-        sends_own_host = upstream.settings.host_header == "backend"
+        replaces_host = upstream.settings.host_header == "backend"
         via = self._settings.process.via
-        return ReverseProxy(upstream, relay, self._recycler, self._metrics, via=via, sends_own_host=sends_own_host)
+        return ReverseProxy(upstream, relay, self._recycler, via=via, replaces_host=replaces_host)
 
     def _behind(self, names: Sequence[str], handler: Handler) -> Handler:
         return chain([self._middleware(name) for name in names], handler, self._recycler.retire)

@@ -244,8 +244,8 @@ class Request:
     """
 
     __slots__ = (
-        "_headers", "_state", "body", "client", "deadline", "host", "inform", "is_peer_trusted", "method", "path", "peer", "query", "raw",
-        "request_id", "scheme", "target", "trace", "version",
+        "_headers", "_state", "body", "client", "deadline", "host", "inform", "is_peer_trusted", "method", "path", "peer",
+        "query", "raw", "request_id", "scheme", "target", "trace", "version",
     )  # fmt: skip
 
     def __init__(

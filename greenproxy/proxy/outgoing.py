@@ -10,8 +10,12 @@ from typing import cast
 
 from greenproxy.messages import NO_BODY, Headers, Request, StreamedBody
 from greenproxy.protocol.body import encode_chunk, last_chunk
+from greenproxy.protocol.fields import Special
 from greenproxy.protocol.forwarding import Hop, connection_lines, forwarding_lines, strip_hop_by_hop
 from greenproxy.protocol.http1 import RequestHead
+
+UPGRADES = frozenset({b"websocket"})
+_NOTHING: Special = {}
 
 
 class Outgoing:
@@ -21,74 +25,70 @@ class Outgoing:
     what is at hand and the rest is streamed. `hops`: the Max-Forwards that came, if it counts (1 or more).
     """
 
-    __slots__ = ("_fields", "_own", "_request", "expects_continue", "first", "held", "is_chunked", "is_untouched", "upgrade")
+    __slots__ = ("_lines", "_own", "_request", "expects_continue", "first", "held", "is_chunked", "upgrade")
 
-    def __init__(self, request: Request, *, via: bool, allowed_upgrades: frozenset[bytes], hops: int | None) -> None:
+    def __init__(self, request: Request, raw: RequestHead | None, *, via: bool, hops: int | None) -> None:
         self._request = request
-        raw = request.raw if isinstance(request.raw, RequestHead) else None
         self.is_chunked = False
-        self.is_untouched = request.headers_if_read is None and raw is not None
         self.expects_continue = False
         self.first = b""
         self.held: bytes | None = b""
         self.upgrade = b""
-        if raw is not None and raw.upgrade.lower() in allowed_upgrades:
-            self.upgrade = raw.upgrade
-        fields = self._untouched_fields(raw) if self.is_untouched and raw is not None else self._touched_fields(request.headers)
+        headers = request.headers_if_read
+        if raw is not None and headers is None:
+            special = raw.special
+            self._lines = raw.kept
+        else:
+            special = raw.special if raw is not None else _NOTHING
+            self._lines = _lines(request.headers)
         if request.body is not NO_BODY:
-            fields = self._take_body(request, raw, fields)
-        special = raw.special if raw is not None else {}
-        self._fields = fields
+            self._take_body(request, raw, is_touched=headers is not None)
+        if raw is not None and raw.upgrade and raw.upgrade.lower() in UPGRADES:
+            self.upgrade = raw.upgrade
         self._own = connection_lines(special, self.upgrade) + forwarding_lines(special, _hop(request, raw, adds_via=via))
         if hops is not None:
             self._own += b"Max-Forwards: %d\r\n" % (hops - 1)
 
-    def head(self, host: bytes | None) -> bytes:
-        """Return the head as it goes out. `host`: what replaces the Host that the client sent, None to keep it."""
-        request, fields = self._request, self._fields
-        if host is not None:
-            fields = [line for line in fields if line[:5].lower() != b"host:"]
-            fields.insert(0, b"Host: " + host)
+    def head(self, own_host: bytes, *, replaces_host: bool) -> bytes:
+        """Return the head as it goes out.
+
+        `own_host` is the backend's own name: it stands in for the Host of a request without one; with
+        `replaces_host` of any.
+        """
+        request, lines = self._request, self._lines
+        host = own_host if replaces_host or not request.host else request.host.encode("latin-1")
+        if request.raw is None or host != cast(RequestHead, request.raw).host:
+            # absolute-form, whose authority counts (RFC 9112 section 3.2.2), HTTP/1.0 without a Host, host-header = backend
+            lines = [b"Host: " + host, *[line for line in lines if line[:5].lower() != b"host:"]]
         return b"%b %b HTTP/1.1\r\n%b\r\n%b\r\n" % (
-            request.method.encode("ascii"),
-            request.target.encode("latin-1"),
-            b"\r\n".join(fields),
-            self._own,
-        )
+            request.method.encode("ascii"), request.target.encode("latin-1"), b"\r\n".join(lines), self._own,
+        )  # fmt: skip
 
-    def _untouched_fields(self, raw: RequestHead) -> list[bytes]:
-        host = self._request.host.encode("latin-1")
-        if host != raw.host:
-            raw.replace_host(host)  # absolute-form: its authority counts (RFC 9112 section 3.2.2)
-        return raw.kept.copy()
-
-    def _touched_fields(self, headers: Headers) -> list[bytes]:
-        clean = strip_hop_by_hop(headers)
-        if "host" not in clean:
-            clean.add("Host", self._request.host)
-        lines: list[bytes] = clean.to_block()[:-2].split(b"\r\n")
-        return lines
+    def rest(self) -> Iterable[bytes]:
+        """Return what of the body is still to come."""
+        return cast("Iterable[bytes]", self._request.body)
 
     # -------------------------------------------------------------- the body
 
-    def _take_body(self, request: Request, raw: RequestHead | None, fields: list[bytes]) -> list[bytes]:
-        """Take what is at hand of the body and return the fields with the framing it gets."""
+    def _take_body(self, request: Request, raw: RequestHead | None, *, is_touched: bool) -> None:
+        """Take what is at hand of the body, and give the head the framing that fits."""
         body = request.body
         if isinstance(body, bytes):
             self.held = body
-            return [*_without_length(fields), b"Content-Length: %d" % len(body)]
-        self.is_chunked = raw is None or raw.is_chunked or not hasattr(body, "take_buffered")
-        if hasattr(body, "take_buffered"):
+            self._frame(len(body))
+            return
+        is_ours = hasattr(body, "take_buffered")
+        self.is_chunked = raw is None or raw.is_chunked or not is_ours
+        if is_ours:
             self._take_streamed(cast(StreamedBody, body))
-            if not self.is_untouched and not self.is_chunked and raw is not None:
-                fields = [*_without_length(fields), b"Content-Length: %d" % (raw.content_length or 0)]
         else:
             self.held = None
         if self.is_chunked:
-            fields = [*_without_length(fields), b"Transfer-Encoding: chunked"]
+            self._frame(None)
+        elif is_touched and raw is not None:
+            self._frame(raw.content_length)
         if self.expects_continue:
-            fields.append(b"Expect: 100-continue")
-        return fields
+            self._lines = [*self._lines, b"Expect: 100-continue"]
 
     def _take_streamed(self, body: StreamedBody) -> None:
         at_hand = body.take_buffered()
@@ -101,13 +101,15 @@ class Outgoing:
             self.first = at_hand
             self.expects_continue = body.expect_continue_from_backend()
 
-    def rest(self) -> Iterable[bytes]:
-        """Return what of the body is still to come."""
-        return cast("Iterable[bytes]", self._request.body)
+    def _frame(self, length: int | None) -> None:
+        """Say how the body ends: by its length, or chunked (None)."""
+        line = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
+        self._lines = [*[each for each in self._lines if each[:15].lower() != b"content-length:"], line]
 
 
-def _without_length(fields: list[bytes]) -> list[bytes]:
-    return [line for line in fields if line[:15].lower() != b"content-length:"]
+def _lines(headers: Headers) -> list[bytes]:
+    """Return the fields of a head that middleware touched, as lines that may go to a backend."""
+    return strip_hop_by_hop(headers).to_block().split(b"\r\n")[:-1]
 
 
 def _hop(request: Request, raw: RequestHead | None, *, adds_via: bool) -> Hop:

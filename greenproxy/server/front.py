@@ -59,6 +59,7 @@ class Front:
         self.is_draining = False
         self._connection_closed = services.connection_closed
         self._open: set[Connection] = set()
+        self.trusts_anybody = settings.trust_unix or bool(settings.trusted_proxies)
         self._trusts: dict[str, bool] = {}
 
     def accept(self, sock: _socket.socket, address: Any) -> None:

@@ -8,14 +8,16 @@ a recycled greenlet, which serves exchanges until there is nothing more to read.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from gevent.hub import getcurrent
 
-from greenproxy.errors import BodyTooLarge, ClientError, ClientGone, HeaderTimeout, MethodNotAllowed, ProxyError, Stopped
+from greenproxy.deadline import NEVER, Limit
+from greenproxy.errors import ClientError, ClientGone, HeaderTimeout, MethodNotAllowed, ProxyError, Stopped
 from greenproxy.exchange import Exchange
-from greenproxy.messages import NO_BODY, ClientAddress, Duplex, Request
+from greenproxy.messages import NO_BODY, ClientAddress, Request
 from greenproxy.net.stream import Stream
 from greenproxy.protocol.forwarding import effective_client
 from greenproxy.protocol.http1 import RequestHead, find_head_end, parse_request_head
@@ -33,11 +35,12 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE")
 class Connection:
     """One client's connection. All callbacks run in the hub, `_serve` and below in a recycled greenlet."""
 
-    __slots__ = ("_address", "_front", "_greenlet", "_is_last", "buffer", "served", "since_s", "stream")
+    __slots__ = ("_front", "_greenlet", "_is_last", "buffer", "peer", "served", "since_s", "stream")
 
     def __init__(self, front: Front, stream: Stream, address: Any) -> None:
         self._front = front
-        self._address = address  # as accept() gave it; most connections never need more
+        # What accept() says of a Unix socket is the client's own path, or nothing.
+        self.peer = ClientAddress(address[0], address[1]) if isinstance(address, tuple) else ClientAddress("unix:", 0)
         self._greenlet: Any = None  # the one that serves an exchange now
         self._is_last = False  # the client said that it sends no further request
         self.stream = stream
@@ -116,8 +119,7 @@ class Connection:
         front.reading.pop(self, None)
         exchange = Exchange(front.settings.name, self.peer)
         exchange.first_line = self.buffer[:256].split(b"\r\n", 1)[0]
-        reply = Reply(self.stream, exchange, front.send_patience, is_http11=True, is_head=False, keep_alive=False)
-        front.funnel.refuse(exchange, error, _Wire(front, reply, None))
+        front.funnel.refuse(exchange, error, Reply(front, self.stream, exchange, is_http11=True, is_head=False, keep_alive=False))
         self._linger()
 
     # -------------------------------------------------------------- one exchange
@@ -126,61 +128,53 @@ class Connection:
         """Serve one request. Returns whether the connection is good for another."""
         front = self._front
         self.served += 1
-        exchange = Exchange(front.settings.name, self.peer)
         keep_alive = head.keep_alive and not front.is_draining and self.served != front.settings.keepalive_requests
+        exchange = Exchange(front.settings.name, self.peer)
         reply = Reply(
-            self.stream,
-            exchange,
-            front.send_patience,
-            is_http11=head.minor == 1,
-            is_head=head.method == b"HEAD",
-            keep_alive=keep_alive,
+            front, self.stream, exchange, is_http11=head.minor == 1, is_head=head.method == b"HEAD", keep_alive=keep_alive
         )
         self._is_last = not head.keep_alive
-        front.busy[self] = exchange
         self._greenlet = getcurrent()
-        body: ClientBody | None = None
+        front.busy[self] = exchange
         try:
             try:
-                body = self._body(head, exchange, reply)
-                exchange.request = request = self._request(head, exchange, body, reply)
+                if head.content_length or head.is_chunked:
+                    reply.body = self._body(head, exchange, reply)
+                request = self._request(head, exchange, reply)
             except ProxyError as error:
                 exchange.first_line = b"%b %b HTTP/1.%d" % (head.method, head.target, head.minor)
-                front.funnel.refuse(exchange, error, _Wire(front, reply, None))
+                front.funnel.refuse(exchange, error, reply)
             else:
                 self.stream.park(self._client_stirs)
-                front.funnel.serve(exchange, request, front.handler, _Wire(front, reply, self, request, body))
-            return self._finish(reply, body)
+                front.funnel.serve(exchange, request, front.handler, reply)
+            return self._finish(reply)
         finally:
             self._greenlet = None
             exchange.request = None  # request, reply and exchange know each other: a cycle would be left to the collector
-            front.busy.pop(self, None)
+            del front.busy[self]
             front.requests += 1
 
-    def _body(self, head: RequestHead, exchange: Exchange, reply: Reply) -> ClientBody | None:
-        settings = self._front.settings
-        if not head.content_length and not head.is_chunked:
-            return None
+    def _body(self, head: RequestHead, exchange: Exchange, reply: Reply) -> ClientBody:
+        front = self._front
         send_continue: Callable[[], None] | None = None
         if head.expects_continue:
-            send_continue = lambda: reply.inform(100, b"")  # noqa: E731
+            send_continue = partial(reply.inform, 100, b"")
         length = None if head.is_chunked else head.content_length
-        return ClientBody(self, exchange, length, self._front.body_patience, settings.max_body_bytes, send_continue)
+        return ClientBody(self, exchange, length, front.body_patience, front.settings.max_body_bytes, send_continue)
 
-    def _request(self, head: RequestHead, exchange: Exchange, body: ClientBody | None, reply: Reply) -> Request:
+    def _request(self, head: RequestHead, exchange: Exchange, reply: Reply) -> Request:
         """Make the request. Raises BadRequest or MethodNotAllowed."""
         if head.method == b"CONNECT":
             raise MethodNotAllowed(_METHODS)
         front = self._front
         target = parse_target(head.target, head.method)
-        host = target.authority or head.host
-        peer = exchange.client
+        peer = client = exchange.client
         scheme = front.scheme
-        is_trusted = front.is_trusted(peer)
+        is_trusted = front.trusts_anybody and front.is_trusted(peer)
         if is_trusted:
             ip, said = effective_client(peer.ip, head.special, front.settings.trusted_proxies)
             if ip != peer.ip:
-                exchange.client = ClientAddress(ip, 0)
+                exchange.client = client = ClientAddress(ip, 0)
             scheme = said or scheme
         request = Request(
             head.method.decode("ascii"),
@@ -188,25 +182,28 @@ class Connection:
             path=target.path,
             query=target.query,
             version="1.1" if head.minor else "1.0",
-            host=host.decode("latin-1"),
+            host=(target.authority or head.host).decode("latin-1"),
             scheme=scheme,
-            client=exchange.client,
+            client=client,
             raw=head,
-            body=NO_BODY if body is None else body,
+            body=reply.body or NO_BODY,
             inform=reply.inform,
         )
         request.peer = peer
         request.is_peer_trusted = is_trusted
+        exchange.request = request
+        if head.upgrade:
+            reply.duplex = partial(_ClientDuplex, self)
         return request
 
-    def _finish(self, reply: Reply, body: ClientBody | None) -> bool:
+    def _finish(self, reply: Reply) -> bool:
         """Bring the connection in order behind an exchange. Returns whether it is good for another."""
         stream = self.stream
         if stream.is_closed:
             self.close()
             return False
         stream.unpark()
-        if body is not None and not body.is_received and not self._await_body(reply, body):
+        if reply.body is not None and not reply.body.is_received and not self._await_body(reply, reply.body):
             self._linger()
             return False
         if reply.keep_alive:
@@ -286,75 +283,24 @@ class Connection:
         self.stream.close()
         self._front.forget(self)
 
-    @property
-    def peer(self) -> ClientAddress:
-        """The other end of the socket."""
-        address = self._address
-        if isinstance(address, tuple):
-            return ClientAddress(address[0], address[1])
-        return ClientAddress("unix:", 0)
-
-
-class _Wire:
-    """Joins a Reply to the funnel."""
-
-    __slots__ = ("_body", "_connection", "_front", "_reply", "_request")
-
-    def __init__(
-        self,
-        front: Front,
-        reply: Reply,
-        connection: Connection | None,
-        request: Request | None = None,
-        body: ClientBody | None = None,
-    ) -> None:
-        self._front = front
-        self._reply = reply
-        self._connection = connection
-        self._request = request
-        self._body = body
-
-    def send(self, response: Any) -> None:
-        reply, body = self._reply, self._body
-        if self._front.is_draining:
-            reply.keep_alive = False
-        if body is not None and not body.is_received and (body.is_cancelled or not body.is_being_read):
-            if not body.is_cancelled:
-                body.receive_now()
-            reply.keep_alive = reply.keep_alive and body.is_received
-        reply.send(response)
-        if response.takeover is not None and self._connection is not None:
-            reply.keep_alive = False
-            response.takeover(_ClientDuplex(self._connection))
-
-    def fail(self, error: ProxyError) -> None:
-        reply = self._reply
-        if isinstance(error, (ClientGone, Stopped)) or reply.is_started:
-            reply.fail(error)
-            return
-        body = self._body
-        if body is not None and not body.is_received and not isinstance(error, BodyTooLarge):
-            try:
-                body.receive_now()
-            except ProxyError:
-                reply.keep_alive = False
-        if body is not None and not body.is_received:
-            reply.keep_alive = False
-        if error.closes:
-            reply.keep_alive = False
-        reply.fail(error, self._front.error_page(error, self._request))
-
 
 class _ClientDuplex:
     """The client's bytes as a takeover reads them: first what was read behind the head."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._stream: Duplex = connection.stream
-        connection.stream.unpark()
-        self.send = self._stream.send
-        self.shutdown_write = self._stream.shutdown_write
+        self._stream = connection.stream
+        self._stream.unpark()
 
-    def recv(self, max_bytes: int, limit: Any) -> bytes:
+    def recv(self, max_bytes: int, limit: Limit = NEVER) -> bytes:
+        """Return the next bytes, b"" at the end; waits for the client."""
         early, self._connection.buffer = self._connection.buffer, b""
         return early or self._stream.recv(max_bytes, limit)
+
+    def send(self, data: bytes, limit: Limit = NEVER) -> None:
+        """Send all of `data`; waits for the client to read."""
+        self._stream.send(data, limit)
+
+    def shutdown_write(self) -> None:
+        """Tell the client that nothing more comes."""
+        self._stream.shutdown_write()

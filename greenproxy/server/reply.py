@@ -6,19 +6,21 @@ Transfer-Encoding or Connection is not believed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
+from typing import Protocol
 
 from greenproxy.deadline import Patience
-from greenproxy.errors import AppError, ClientGone, ProxyError
+from greenproxy.errors import AppError, ClientGone, ProxyError, SendTimeout
 from greenproxy.exchange import Exchange
-from greenproxy.messages import Headers, Request, Response
+from greenproxy.messages import Duplex, Headers, Request, Response, Takeover
 from greenproxy.net.relay import RelayBody
 from greenproxy.net.stream import Stream
 from greenproxy.observability.clock import http_date
 from greenproxy.protocol.body import encode_chunk, last_chunk
 from greenproxy.protocol.forwarding import strip_response_fields
 from greenproxy.protocol.http1 import ResponseHead
+from greenproxy.server.body import ClientBody
 
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 _LAST_CHUNK = last_chunk(b"")
@@ -26,29 +28,35 @@ _UNDELIMITED = -1
 _CHUNKED = -2
 
 
+class Desk(Protocol):
+    """What a reply needs of its listener."""
+
+    is_draining: bool
+    send_patience: Patience
+
+    def error_page(self, error: ProxyError, request: Request | None) -> Response: ...
+
+
 class Reply:
     """Answers one request on `stream`. `keep_alive` begins as what the client wants and ends as what happens."""
 
     __slots__ = (
-        "_exchange",
-        "_is_close_delimited",
-        "_is_head_request",
-        "_is_http11",
-        "_patience",
-        "_stream",
-        "is_started",
-        "keep_alive",
-    )
+        "_exchange", "_front", "_is_close_delimited", "_is_head_request", "_is_http11", "_patience", "_stream", "body",
+        "duplex", "is_started", "keep_alive",
+    )  # fmt: skip
 
     def __init__(
-        self, stream: Stream, exchange: Exchange, patience: Patience, *, is_http11: bool, is_head: bool, keep_alive: bool
+        self, front: Desk, stream: Stream, exchange: Exchange, *, is_http11: bool, is_head: bool, keep_alive: bool
     ) -> None:
+        self._front = front
         self._stream = stream
         self._exchange = exchange
-        self._patience = patience
+        self._patience = front.send_patience
         self._is_http11 = is_http11
         self._is_head_request = is_head
         self._is_close_delimited = False
+        self.body: ClientBody | None = None  # of the request, where it has one
+        self.duplex: Callable[[], Duplex] | None = None  # makes what a takeover gets
         self.is_started = False  # bytes of the final head are out: errors can only be cuts now
         self.keep_alive = keep_alive
 
@@ -61,8 +69,12 @@ class Reply:
 
     def send(self, response: Response) -> None:
         """Send head and body. Waits for the body and for the client. Raises ProxyError; see `fail`."""
+        if self._front.is_draining:
+            self.keep_alive = False
+        if self.body is not None and not self.body.is_received:
+            self._settle_body(self.body)
         if response.takeover is not None:
-            self._start(response, self._fields(response, 0), b"")
+            self._hand_over(response, response.takeover)
             return
         body = response.body
         if self._has_no_body(response.status):
@@ -72,6 +84,19 @@ class Reply:
             self._send_bytes(response, body)
         else:
             self._send_stream(response, body if isinstance(body, RelayBody) else None)
+
+    def _settle_body(self, body: ClientBody) -> None:
+        """The answer begins before the request ended: can the connection go on behind them?"""
+        if not body.is_cancelled and not body.is_being_read:
+            body.receive_now()
+        if body.is_cancelled or not body.is_being_read:
+            self.keep_alive = self.keep_alive and body.is_received
+
+    def _hand_over(self, response: Response, takeover: Takeover) -> None:
+        assert self.duplex is not None
+        self._start(response, self._fields(response, 0), b"")
+        self.keep_alive = False
+        takeover(self.duplex())
 
     def _has_no_body(self, status: int) -> bool:
         return self._is_head_request or status in (204, 304)
@@ -188,16 +213,17 @@ class Reply:
 
     # -------------------------------------------------------------- the end
 
-    def fail(self, error: ProxyError, page: Response | None = None) -> None:
-        """Send `page`, or cut the connection when the head is out already. Raises nothing."""
-        if error.closes or self.is_started:
-            self.keep_alive = False
-        if self.is_started or page is None:
+    def fail(self, error: ProxyError) -> None:
+        """Send the page that tells of `error`, or cut the connection when the head is out or nobody is there. Raises nothing."""
+        if self.is_started or isinstance(error, (ClientGone, SendTimeout)):
             self.cut()
             return
+        if error.closes:
+            self.keep_alive = False
+        page = self._front.error_page(error, self._exchange.request)
         try:
             self.send(page)
-        except ProxyError:  # the client left as well
+        except ProxyError:  # the client left as well, or its body is malformed on top of it
             self.cut()
 
     def cut(self) -> None:
@@ -218,10 +244,3 @@ class Reply:
 def _lines(headers: Headers) -> list[bytes]:
     block = headers.to_block()
     return block[:-2].split(b"\r\n") if block else []
-
-
-def accepts(request: Request | None) -> str:
-    """Return the Accept field that chooses the form of an error page."""
-    if request is None:
-        return ""
-    return request.headers.get("accept") or ""

@@ -1,0 +1,273 @@
+"""Attempt: one try of one request at one backend, from the first byte sent to the head of the response.
+
+It ends its lease: at once when the body of the response came with its head, else when response and upload have both ended
+(`net.relay.RelayBody` tells of the one, `upload.Upload` of the other).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+
+from greenproxy.config.settings import RelaySettings
+from greenproxy.deadline import NEVER, Deadline, Limit, Patience
+from greenproxy.errors import (
+    BackendClosed,
+    BackendInvalid,
+    BackendReset,
+    ProxyError,
+    ReadTimeout,
+    RequestTimeout,
+    ResponseTimeout,
+)
+from greenproxy.messages import Request, Response
+from greenproxy.net.recycler import Recycler
+from greenproxy.net.relay import RelayBody
+from greenproxy.net.stream import Stream
+from greenproxy.protocol.body import ChunkedDecoder, EofDecoder, LengthDecoder, Malformed
+from greenproxy.protocol.http1 import ResponseHead, find_response_head_end, parse_response_head, response_body_kind
+from greenproxy.proxy.outgoing import Outgoing
+from greenproxy.proxy.tunnel import Tunnel
+from greenproxy.proxy.upload import Upload
+from greenproxy.upstream.lease import Lease
+
+READ_BYTES = 32 * 1024  # heads, and bodies that come with them
+MAX_HEAD_BYTES = 64 * 1024
+MAX_TRAILER_BYTES = 16 * 1024
+MAX_INTERIM = 32  # interim responses to one request; more is a flood
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What all attempts of one reverse proxy have in common. The patiences are for exchanges without a deadline of their own."""
+
+    relay: RelaySettings
+    recycler: Recycler
+    response_patience: Patience
+    read_patience: Patience
+    replaces_host: bool
+
+
+class Attempt:
+    """One try. `was_written`: a byte went to the backend. `has_streamed`: bytes of the body that are not held any more did."""
+
+    __slots__ = (
+        "_deadline", "_interim", "_is_responding", "_is_reusable", "_lease", "_outgoing", "_request", "_terms", "_upload",
+        "has_streamed", "was_written",
+    )  # fmt: skip
+
+    def __init__(self, terms: Terms, request: Request, outgoing: Outgoing, deadline: Deadline) -> None:
+        self._terms = terms
+        self._request = request
+        self._outgoing = outgoing
+        self._deadline = deadline
+        self._lease: Lease | None = None
+        self._upload: Upload | None = None
+        self._is_responding = True
+        self._is_reusable = True
+        self._interim = 0
+        self.was_written = False
+        self.has_streamed = False
+
+    def run(self, lease: Lease) -> Response:
+        """Send the request and return the response. The lease is ours to end.
+
+        Waits for the backend. Raises BackendReset, BackendClosed, BackendInvalid, ResponseTimeout, the deadline's error, or
+        what reading the client's body raises.
+        """
+        self._lease = lease
+        stream = lease.connection.stream
+        try:
+            self._send(stream, lease)
+            head, rest = self._read_head(stream)
+            body = b"" if head.status == 101 else self._body(head, rest, stream)
+            response = Response(head.status, body=body, raw=head)
+            if head.status == 101:
+                response.takeover = self._tunnel(head, rest, stream)
+        except BaseException as error:
+            self._abandon(error, lease)
+            raise
+        lease.succeeded()
+        return response
+
+    # -------------------------------------------------------------- sending
+
+    def _send(self, stream: Stream, lease: Lease) -> None:
+        outgoing = self._outgoing
+        data = outgoing.head(lease.backend.host, replaces_host=self._terms.replaces_host)
+        body = outgoing.first if outgoing.held is None else outgoing.held
+        if body:
+            data += body
+        try:
+            sent = stream.send_now(data)
+            self.was_written = sent > 0
+            if sent < len(data):
+                stream.send(data[sent:], self._send_patience())
+        except OSError as error:
+            if not self.was_written:
+                raise BackendReset(f"The backend closed the connection: {error}") from error
+            return  # it may have answered before it closed: the answer, or its absence, is read next
+        if outgoing.held is None:
+            self._start_upload(stream)
+
+    def _send_patience(self) -> Patience:
+        """How long a backend may refuse to read: as long as it may take to answer."""
+        if self._deadline is NEVER:
+            return self._terms.response_patience
+        return Patience(self._terms.relay.response_timeout_s, ResponseTimeout, self._deadline)
+
+    def _start_upload(self, stream: Stream) -> None:
+        outgoing = self._outgoing
+        self.has_streamed = True
+        body = self._request.body
+        self._upload = Upload(
+            outgoing.rest(),
+            lambda: getattr(body, "trailers", b""),
+            stream,
+            self._send_patience(),
+            self._upload_ended,
+            is_chunked=outgoing.is_chunked,
+        )
+        self._upload.start(self._terms.recycler)
+
+    def _upload_ended(self, is_whole: bool) -> None:
+        self._upload = None
+        self._is_reusable = self._is_reusable and is_whole
+        self._settle()
+
+    # -------------------------------------------------------------- receiving
+
+    def _read_head(self, stream: Stream) -> tuple[ResponseHead, bytes]:
+        """Return the final head and what came behind it; interim responses are passed on."""
+        sent_s = monotonic()
+        # Nearly every head comes in one piece: the deadline for the whole of it is made only for the others.
+        limit: Limit = self._terms.response_patience if self._deadline is NEVER else self._head_deadline(sent_s)
+        data = self._receive(stream, limit)
+        end = find_response_head_end(data, MAX_HEAD_BYTES, 0)
+        if end >= 0:
+            head = parse_response_head(data[:end])
+            if head.status >= 200:
+                return head, data[end:]
+        return self._read_on(stream, data, self._head_deadline(sent_s))
+
+    def _head_deadline(self, sent_s: float) -> Deadline:
+        seconds = self._terms.relay.response_timeout_s
+        at_s = sent_s + seconds if seconds else NEVER.at_s
+        return self._deadline if self._deadline.at_s <= at_s else Deadline(at_s, ResponseTimeout)
+
+    def _read_on(self, stream: Stream, buffer: bytes, limit: Deadline) -> tuple[ResponseHead, bytes]:
+        """Go on with a head that came in pieces or behind interim responses."""
+        searched = 0
+        while True:
+            while (end := find_response_head_end(buffer, MAX_HEAD_BYTES, searched)) >= 0:
+                head = parse_response_head(buffer[:end])
+                buffer, searched = buffer[end:], 0
+                if head.status >= 200 or head.status == 101:
+                    return head, buffer
+                self._inform(head)
+            searched = len(buffer)
+            buffer += self._receive(stream, limit)
+
+    @staticmethod
+    def _receive(stream: Stream, limit: Limit) -> bytes:
+        try:
+            data = stream.recv_after_wait(READ_BYTES, limit)
+        except OSError as error:
+            raise BackendReset(f"The backend broke the connection: {error}") from error
+        if not data:
+            raise BackendClosed
+        return data
+
+    def _inform(self, head: ResponseHead) -> None:
+        """Pass an interim response on; a 100 (Continue) only to a client that waits for one."""
+        self._interim += 1
+        if self._interim > MAX_INTERIM:
+            raise BackendInvalid("The backend sends interim responses without end.")
+        if head.status == 100:
+            if not self._outgoing.expects_continue:
+                return
+            self._outgoing.expects_continue = False
+        self._request.inform(head.status, b"".join([line + b"\r\n" for line in head.kept]))
+
+    def _body(self, head: ResponseHead, rest: bytes, stream: Stream) -> bytes | RelayBody:
+        """Return the body itself when all of it is here, else one that reads it from the backend."""
+        if self._outgoing.expects_continue and self._upload is not None:
+            # The client was told the outcome before it sent its body: it may never send it now.
+            self._is_reusable = False
+            self._request.body.cancel()
+        kind = response_body_kind(head, self._request.method.encode("ascii"))
+        if kind == "length" and len(rest) >= (length := head.content_length or 0):
+            self._response_ended(head.keep_alive and len(rest) == length)
+            return rest if len(rest) == length else rest[:length]
+        if kind == "none":
+            self._response_ended(head.keep_alive and not rest)
+            return b""
+        return self._stream_body(kind, head, rest, stream)
+
+    def _stream_body(self, kind: str, head: ResponseHead, rest: bytes, stream: Stream) -> bytes | RelayBody:
+        decoder = _decoder(kind, head)
+        try:
+            first = decoder.feed(rest) if rest else b""
+        except Malformed as error:
+            raise BackendInvalid(f"The backend's answer is malformed: {error}") from error
+        if isinstance(decoder, ChunkedDecoder) and decoder.is_done and not decoder.trailers:
+            self._response_ended(head.keep_alive and not decoder.excess)
+            return first
+        ended: Callable[[bool], None] = self._response_ended if head.keep_alive else self._response_ended_for_good
+        patience = self._terms.read_patience
+        if self._deadline is not NEVER:
+            patience = Patience(self._terms.relay.read_timeout_s, ReadTimeout, self._deadline)
+        return RelayBody(stream, decoder, first, patience, ended)
+
+    def _tunnel(self, head: ResponseHead, rest: bytes, stream: Stream) -> Tunnel:
+        """A 101 to a request that asked for it becomes a tunnel (RFC 9110 section 7.8)."""
+        if not self._outgoing.upgrade or head.upgrade.lower() != self._outgoing.upgrade.lower():
+            raise BackendInvalid("The backend switched to a protocol that nobody asked for.")
+        return Tunnel(stream, rest, lambda: self._response_ended(False))
+
+    # -------------------------------------------------------------- the end of the lease
+
+    def _response_ended_for_good(self, _is_complete: bool) -> None:
+        self._response_ended(False)  # the backend closes this connection
+
+    def _response_ended(self, is_reusable: bool) -> None:
+        self._is_responding = False
+        self._is_reusable = self._is_reusable and is_reusable
+        self._settle()
+
+    def _settle(self) -> None:
+        """Give the connection back when both directions ended in order; drop it as soon as it cannot be used again."""
+        lease = self._lease
+        if lease is None or self._is_responding:
+            return
+        if not self._is_reusable:
+            self._lease = None
+            lease.drop()
+            if self._upload is not None:
+                self._request.body.cancel()
+        elif self._upload is None:
+            self._lease = None
+            lease.give_back()
+
+    def _abandon(self, error: BaseException, lease: Lease) -> None:
+        self._is_responding = False
+        self._is_reusable = False
+        self._settle()
+        if isinstance(error, ProxyError) and _blames_backend(error, lease):
+            lease.failed(error)
+
+
+def _blames_backend(error: ProxyError, lease: Lease) -> bool:
+    """A connection that was closed while it lay idle says nothing about its backend's health."""
+    if isinstance(error, RequestTimeout) or (isinstance(error, (BackendClosed, BackendReset)) and lease.is_reused):
+        return False
+    return isinstance(error, (BackendClosed, BackendReset, BackendInvalid, ResponseTimeout))
+
+
+def _decoder(kind: str, head: ResponseHead) -> LengthDecoder | ChunkedDecoder | EofDecoder:
+    if kind == "chunked":
+        return ChunkedDecoder(MAX_TRAILER_BYTES)
+    if kind == "length":
+        return LengthDecoder(head.content_length or 0)
+    return EofDecoder()
