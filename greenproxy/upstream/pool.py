@@ -23,7 +23,9 @@ from greenproxy.upstream.connection import Connection
 class Pool:
     """At most `size` sockets. A timeout or age of 0 means no limit; both in seconds of `clock`."""
 
-    __slots__ = ("_clock", "_idle", "_idle_timeout_s", "_is_closed", "_loop", "_max_age_s", "_moved_at_s", "_peers", "size", "slots")
+    __slots__ = (
+        "_clock", "_idle", "_idle_timeout_s", "_is_closed", "_loop", "_max_age_s", "_moved_at_s", "_peers", "size", "slots",
+    )  # fmt: skip
 
     def __init__(self, size: int, idle_timeout_s: float, max_age_s: float, clock: Callable[[], float]) -> None:
         self.size = size
