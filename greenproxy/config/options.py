@@ -106,6 +106,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
     parser = build_parser()
     variables = {name: value for name, value in environ.items() if name.startswith("GREENPROXY_") and value.strip()}
     found, unknown = parser.parse_known_args(list(argv), env_vars=variables)
+    unknown = [word for word in unknown if word != "--"]
     if unknown:
         raise ConfigErrors([_unknown(word, parser) for word in unknown if word.startswith("-")] or [_stray(unknown[0])])
     from_environment = parser.get_source_to_settings_dict().get("environment_variables", {})

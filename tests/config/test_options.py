@@ -4,6 +4,8 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from greenproxy import __version__
 from greenproxy.config.errors import ConfigErrors
@@ -109,6 +111,8 @@ def test_flags_without_a_file_beat_a_file_from_the_environment() -> None:
         (["--check=1"], {}, ["--check: ignored explicit argument '1'"]),
         (["a.ini"], {}, ["unexpected argument 'a.ini' (did you mean -c a.ini?)"]),
         (["strat"], {}, ["unexpected argument 'strat'"]),
+        (["--", "strat"], {}, ["unexpected argument 'strat'"]),
+        (["--"], {}, ["nothing to serve: give -c FILE, or --bind and --backend"]),
         (
             ["--bind", "8080", "--backend", "127.0.0.1:1", "--via", "no"],
             {"GREENPROXY_WORKERS": "many", "GREENPROXY_LOG_LEVEL": "warn"},
@@ -164,3 +168,20 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         parse(["--version"], {})
     assert left.value.code == 0
     assert capsys.readouterr().out == f"greenproxy {__version__}\n"
+
+
+_words = st.one_of(
+    st.text(max_size=6), st.sampled_from(["-c", "--bind", "--backend", "--workers", "--via=", "--check", "--", "-", "x.ini"])
+)
+
+
+@given(st.lists(_words, max_size=6), st.text("ab[]-, ", max_size=6))
+def test_any_command_line_is_options_or_mistakes(argv: list[str], variable: str) -> None:
+    words = [word for word in argv if not word.startswith(("-h", "--h", "--v"))]
+    try:
+        parse(words, {"GREENPROXY_WORKERS": variable, "GREENPROXY_CONFIG": variable})
+    except ConfigErrors as refused:
+        told = str(refused)
+    else:
+        return
+    assert told
