@@ -5,19 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import pytest
-from hypothesis import given, settings
 
-from greenproxy.errors import BackendInvalid, BadRequest, HeadTooLarge, ProxyError, UriTooLong
-from greenproxy.protocol.body import Malformed
+from greenproxy.errors import HeadTooLarge, UriTooLong
 from greenproxy.protocol.http1 import (
     HeadLimits,
     RequestHead,
-    ResponseHead,
-    find_head_end,
-    find_response_head_end,
     parse_request_head,
-    parse_response_head,
-    response_body_kind,
 )
 from tests.protocol.cases import (
     ACCEPTED_REQUESTS,
@@ -27,9 +20,7 @@ from tests.protocol.cases import (
     Accepted,
     Refused,
     request,
-    response,
 )
-from tests.protocol.messages import requests
 from tests.protocol.reading import NEXT, byte_by_byte, read_request, read_response, whole
 
 Cut = Callable[[bytes], Iterable[bytes]]
@@ -44,10 +35,6 @@ def rows(table: list[Accepted] | list[Refused]) -> pytest.MarkDecorator:
 
 def parsed(*lines: bytes, start: bytes = b"GET / HTTP/1.1") -> RequestHead:
     return parse_request_head(request(*lines, start=start))
-
-
-def answered(*lines: bytes, start: bytes = b"HTTP/1.1 200 OK") -> ResponseHead:
-    return parse_response_head(response(*lines, start=start, body=b""))
 
 
 class TestTables:
@@ -93,82 +80,6 @@ class TestTables:
     def test_a_doubtful_response_is_refused(self, row: Refused, cut: Cut) -> None:
         with pytest.raises(row.error):
             read_response(cut(row.data))
-
-
-class TestArrival:
-    @settings(max_examples=300, deadline=None)
-    @given(requests())
-    def test_the_verdict_on_a_request_does_not_depend_on_how_it_arrives(self, data: bytes) -> None:
-        assert self.verdict(whole(data)) == self.verdict(byte_by_byte(data))
-
-    @staticmethod
-    def verdict(pieces: Iterable[bytes]) -> object:
-        try:
-            message = read_request(pieces)
-        except (ProxyError, Malformed) as refusal:
-            return type(refusal)
-        return message.head and message.head.block, message.payload, message.trailers, message.excess, message.is_done
-
-
-class TestFindHeadEnd:
-    def test_the_end_is_behind_the_empty_line(self) -> None:
-        head = request(b"X: y")
-        assert find_head_end(head + b"body\r\n\r\n") == len(head)
-
-    @pytest.mark.parametrize("back", [1, 2, 3, 4])
-    def test_an_end_that_straddles_two_reads_is_found(self, back: int) -> None:
-        head = request(b"X: y")
-        assert find_head_end(head[:-back]) == -1
-        assert find_head_end(head, searched=len(head) - back) == len(head)
-
-    def test_an_incomplete_head_is_awaited(self) -> None:
-        head = request(b"X: y")
-        assert {find_head_end(head[:size]) for size in range(len(head))} == {-1}
-
-    @pytest.mark.parametrize("data", [b"GET / HTTP/1.1\n", b"GET / HTTP/1.1\rH", b"GET /\x00", b"\r", b"\x16\x03\x01"])
-    def test_bytes_that_no_head_has_are_refused_before_it_is_complete(self, data: bytes) -> None:
-        with pytest.raises(BadRequest):
-            find_head_end(data)
-
-    def test_a_line_feed_that_comes_alone_is_refused_if_no_carriage_return_came_before(self) -> None:
-        assert find_head_end(b"GET / HTTP/1.1\r") == -1
-        assert find_head_end(b"GET / HTTP/1.1\r\n", searched=15) == -1
-        with pytest.raises(BadRequest):
-            find_head_end(b"GET / HTTP/1.1\n", searched=14)
-
-    def test_a_head_as_large_as_its_limit_passes(self) -> None:
-        head = request(b"X: y")
-        assert find_head_end(head, HeadLimits(max_head_bytes=len(head))) == len(head)
-
-    def test_a_head_over_its_limit_is_refused(self) -> None:
-        head = request(b"X: y")
-        with pytest.raises(HeadTooLarge):
-            find_head_end(head, HeadLimits(max_head_bytes=len(head) - 1))
-
-    def test_a_head_is_refused_when_it_can_only_get_too_large(self) -> None:
-        with pytest.raises(HeadTooLarge):
-            find_head_end(request(b"X: y")[:-1], HeadLimits(max_head_bytes=27))
-
-    def test_a_target_over_its_limit_is_refused_before_it_ends(self) -> None:
-        assert find_head_end(b"GET /" + b"a" * 9, HeadLimits(max_uri_bytes=10)) == -1
-        with pytest.raises(UriTooLong):
-            find_head_end(b"GET /" + b"a" * 10, HeadLimits(max_uri_bytes=10))
-
-    def test_a_long_head_with_a_short_target_is_no_long_target(self) -> None:
-        assert find_head_end(b"GET / HTTP/1.1\r\nX: " + b"a" * 50, HeadLimits(max_uri_bytes=10)) == -1
-
-    def test_a_long_target_is_told_from_a_long_head(self) -> None:
-        head = request(start=b"GET /" + b"a" * 100 + b" HTTP/1.1")
-        with pytest.raises(UriTooLong):
-            find_head_end(head, HeadLimits(max_head_bytes=50, max_uri_bytes=20))
-
-    def test_zero_is_no_limit(self) -> None:
-        head = request(b"X: " + b"y" * 100_000)
-        assert find_head_end(head, HeadLimits(0, 0, 0)) == len(head)
-
-    def test_a_response_head_that_is_too_large_is_the_backends_fault(self) -> None:
-        with pytest.raises(BackendInvalid):
-            find_response_head_end(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100, 50)
 
 
 class TestRequestHead:
@@ -291,63 +202,3 @@ class TestRequestHead:
     def test_a_long_target_is_refused(self) -> None:
         with pytest.raises(UriTooLong):
             parse_request_head(request(start=b"GET /abc HTTP/1.1"), HeadLimits(max_uri_bytes=3))
-
-
-class TestResponseHead:
-    def test_the_parts_are_the_bytes_that_came(self) -> None:
-        head = answered(b"X-One:  1 ", b"Content-Length: 7", start=b"HTTP/1.1 404 Not Here")
-        assert (head.status, head.reason, head.minor, head.content_length) == (404, b"Not Here", 1, 7)
-        assert head.block == b"X-One:  1 \r\nContent-Length: 7\r\n"
-        assert head.kept == [b"X-One:  1 ", b"Content-Length: 7"]
-
-    def test_hop_by_hop_and_nominated_fields_are_not_kept(self) -> None:
-        head = answered(
-            b"Connection: keep-alive, x-hop", b"Keep-Alive: timeout=5", b"X-Hop: 1", b"Upgrade: h2c", b"Set-Cookie: a"
-        )
-        assert head.kept == [b"Set-Cookie: a"]
-        assert head.keep_alive is True
-
-    def test_forwarding_fields_mean_nothing_in_a_response(self) -> None:
-        lines = [b"Via: 1.1 x", b"X-Forwarded-For: y", b"X_Real_IP: z"]
-        assert answered(*lines).kept == lines
-
-    def test_a_date_is_noticed(self) -> None:
-        assert answered(b"date: now").has_date is True
-        assert answered(b"date: now").kept == [b"date: now"]
-        assert answered().has_date is False
-
-    @pytest.mark.parametrize(
-        "start", [b"HTTP/1.1 204 No Content", b"HTTP/1.1 101 Switching Protocols", b"HTTP/1.1 103 Early Hints"]
-    )
-    def test_a_length_does_not_travel_where_it_is_not_allowed(self, start: bytes) -> None:
-        assert answered(b"Content-Length: 0", b"X: y", start=start).kept == [b"X: y"]
-
-    def test_an_upgrade_is_told(self) -> None:
-        head = answered(b"Connection: Upgrade", b"Upgrade: websocket", start=b"HTTP/1.1 101 Switching Protocols")
-        assert head.upgrade == b"websocket"
-
-    def test_an_http_1_0_response_closes_unless_it_says_otherwise(self) -> None:
-        assert answered(start=b"HTTP/1.0 200 OK").keep_alive is False
-        assert answered(b"Connection: keep-alive", start=b"HTTP/1.0 200 OK").keep_alive is True
-
-    @pytest.mark.parametrize(
-        ("start", "line", "method", "kind"),
-        [
-            (b"HTTP/1.1 200 OK", b"Content-Length: 5", b"GET", "length"),
-            (b"HTTP/1.1 200 OK", b"Content-Length: 5", b"HEAD", "none"),
-            (b"HTTP/1.1 200 OK", b"Transfer-Encoding: chunked", b"GET", "chunked"),
-            (b"HTTP/1.1 200 OK", b"Transfer-Encoding: chunked", b"HEAD", "none"),
-            (b"HTTP/1.1 200 OK", b"X: y", b"GET", "eof"),
-            (b"HTTP/1.0 200 OK", b"X: y", b"GET", "eof"),
-            (b"HTTP/1.1 204 No Content", b"Content-Length: 5", b"GET", "none"),
-            (b"HTTP/1.1 204 No Content", b"Transfer-Encoding: chunked", b"GET", "none"),
-            (b"HTTP/1.1 304 Not Modified", b"Content-Length: 5", b"GET", "none"),
-            (b"HTTP/1.1 100 Continue", b"X: y", b"POST", "none"),
-            (b"HTTP/1.1 101 Switching Protocols", b"X: y", b"GET", "none"),
-            (b"HTTP/1.1 205 Reset Content", b"X: y", b"GET", "eof"),
-            (b"HTTP/1.1 200 OK", b"Content-Length: 5", b"CONNECT", "none"),
-            (b"HTTP/1.1 407 No", b"Content-Length: 5", b"CONNECT", "length"),
-        ],
-    )
-    def test_method_status_and_framing_decide_about_the_body(self, start: bytes, line: bytes, method: bytes, kind: str) -> None:
-        assert response_body_kind(answered(line, start=start), method) == kind
