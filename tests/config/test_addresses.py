@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenproxy.config.addresses import parse_backend, parse_bind, parse_host, parse_host_port, parse_network
@@ -144,12 +144,14 @@ def test_a_network_has_no_bits_behind_it(text: str, refused: tuple[str, str]) ->
     assert refusal(parse_network, text) == refused
 
 
+@settings(deadline=None)
 @given(st.one_of(st.ip_addresses(), st.sampled_from(["a.example", "x-y", ""])), st.integers(0, 65535))
 def test_what_is_shown_of_an_address_is_read_as_the_same(host: object, port: int) -> None:
     address = Address(host=str(host), port=port)
     assert bind(str(address)) == address
 
 
+@settings(deadline=None)
 @given(
     st.one_of(st.text(), st.text("[]:/.0123ab@?#=unixhtp ")), st.sampled_from([bind, parse_host_port, parse_network, parse_host])
 )
@@ -160,6 +162,7 @@ def test_any_text_is_an_address_or_a_bad_value(text: str, parse: Callable[[str],
         pass
 
 
+@settings(deadline=None)
 @given(st.one_of(st.text("[]:/.0123ab@?#= "), st.text()).map(lambda text: f"http://{text}"))
 def test_any_text_is_a_backend_or_a_bad_value(text: str) -> None:
     try:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenproxy.config import http_values
@@ -162,6 +162,7 @@ PARSERS = [
 ]
 
 
+@settings(deadline=None)
 @given(st.one_of(st.text(), st.from_regex(r"(~ |= |/|\*\.|https?://)[\x20-\x7e]*", fullmatch=True)), st.sampled_from(PARSERS))
 def test_any_text_is_a_value_or_a_bad_value(text: str, parse: Callable[[str], Any]) -> None:
     try:

@@ -160,7 +160,7 @@ _headers = st.one_of(_sections, st.sampled_from(["[greenproxy]", "[listener]", "
 _lines = st.one_of(_headers, st.builds("{} = {}".format, _keys, _values), st.text(max_size=10))
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(_lines, max_size=25).map("\n".join), st.text(max_size=5))
 def test_any_text_is_settings_or_mistakes_with_lines(text: str, variable: str) -> None:
     count = text.count("\n") + 1

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenproxy import __version__
@@ -175,6 +175,7 @@ _words = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(_words, max_size=6), st.text("ab[]-, ", max_size=6))
 def test_any_command_line_is_options_or_mistakes(argv: list[str], variable: str) -> None:
     words = [word for word in argv if not word.startswith(("-h", "--h", "--v"))]

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenproxy.config.reader import Reader
@@ -148,6 +148,7 @@ _any_line = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(_any_line, max_size=12))
 def test_configparser_reads_the_same(lines: list[str]) -> None:
     text = "[upstream:first]\n" + "\n".join(lines)
@@ -168,6 +169,7 @@ def test_configparser_reads_the_same(lines: list[str]) -> None:
     assert ours == theirs
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_read_or_refused_with_a_line(text: str) -> None:
     count = text.count("\n") + 1

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenproxy.config.schema import LOG_LEVELS, RETRY_ON, key_name
@@ -133,6 +133,7 @@ routes = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(process=processes, listener=listeners, backends=backends, relay=relays, route=routes)
 def test_settings_that_are_written_are_read_as_the_same(
     process: ProcessSettings,

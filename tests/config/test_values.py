@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenproxy.config.errors import BadValue
@@ -147,11 +147,13 @@ def test_a_key_becomes_a_keyword_with_underscores() -> None:
     assert refusal(keyword, "2nd") == ("cannot be a keyword of a Python function", "")
 
 
+@settings(deadline=None)
 @given(st.one_of(st.integers(0, int(LONGEST_S)), st.integers(0, 10**7).map(lambda number: number / 1000)))
 def test_what_is_written_of_a_duration_is_read_as_the_same(seconds: float) -> None:
     assert parse_duration_s(format_duration(seconds)) == seconds
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**45))
 def test_what_is_written_of_a_size_is_read_as_the_same(size: int) -> None:
     assert parse_size_bytes(format_size(size)) == size
@@ -164,6 +166,7 @@ def test_durations_are_written_as_people_write_them(seconds: float, text: str) -
     assert format_duration(seconds) == text
 
 
+@settings(deadline=None)
 @given(
     st.text(), st.sampled_from([parse_switch, parse_count, parse_duration_s, parse_size_bytes, parse_name, parse_metric_prefix])
 )
