@@ -11,6 +11,7 @@ import math
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from time import monotonic
 from typing import Any, NoReturn
@@ -28,7 +29,7 @@ from greenproxy.observability.board import Board
 from greenproxy.observability.error_log import ErrorLog, set_up
 from greenproxy.process.demos import Demos
 from greenproxy.process.endings import how_it_ended
-from greenproxy.process.listening import CannotListen, open_doors, shown
+from greenproxy.process.listening import CannotListen, Door, open_doors, shown
 from greenproxy.process.prepared import Prepared, prepare
 from greenproxy.process.respawn import Respawn
 from greenproxy.worker import CANNOT_BOOT, STOP_SIGNALS, ProxyWorker
@@ -66,6 +67,10 @@ class StandaloneWorker(ProxyWorker):
         """Return what the master has prepared for all workers."""
         prepared: Prepared = self.app.prepared
         return prepared
+
+    def doors(self) -> Sequence[Door]:
+        """Return all doors, which the master has opened."""
+        return self.prepared.doors
 
 
 class ProxyApplication(BaseApplication):

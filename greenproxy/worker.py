@@ -16,7 +16,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 from types import FrameType
@@ -31,6 +31,7 @@ from gunicorn.workers.base import Worker
 from greenproxy.assembly import House
 from greenproxy.config.user_code import module_path
 from greenproxy.process.guest import Guest
+from greenproxy.process.listening import Door
 from greenproxy.process.prepared import Prepared, free_slot
 
 #: Blocked by our master around a fork, so that none is lost before the worker listens.
@@ -68,6 +69,11 @@ class ProxyWorker(Worker):
     def prepare(self) -> Prepared:
         """Return what this worker serves. Called in the master, before the fork."""
         return self._guest.prepare(self.app, self.sockets, self.cfg, self.log)
+
+    def doors(self) -> Sequence[Door]:
+        """Return what this worker listens on, in the child: with reuse_port gunicorn opens its addresses only there."""
+        first, *others = self.prepared.doors
+        return [first._replace(sockets=tuple(self.sockets)), *others]
 
     # -------------------------------------------------------------- what the master reads
 
@@ -129,7 +135,7 @@ class ProxyWorker(Worker):
         sys.path[:] = module_path(folder)
         try:
             self._house = House(settings, log=self._log, board=self.prepared.board, slot=self.slot)
-            self._house.start([door.raw() for door in self.prepared.doors])
+            self._house.start([door.raw() for door in self.doors()])
         except Exception as error:  # user code runs in there, and may raise anything
             self._cannot_boot(error)
 

@@ -59,7 +59,7 @@ def with_gunicorn_settings(settings: Settings, cfg: Any) -> Settings:
         "graceful_timeout_s": _given(cfg, "graceful_timeout"),
         "worker_timeout_s": _given(cfg, "timeout"),
         "access_log": _given(cfg, "accesslog"),
-        "statsd_prefix": _given(cfg, "statsd_prefix"),
+        "statsd_prefix": _prefix(_given(cfg, "statsd_prefix")),
         "statsd": _statsd(_given(cfg, "statsd_host")),
         "workers": cfg.workers,
     }
@@ -69,6 +69,10 @@ def with_gunicorn_settings(settings: Settings, cfg: Any) -> Settings:
         return replace(settings, process=process)
     first, *others = settings.listeners
     return replace(settings, process=process, listeners=(replace(first, idle_timeout_s=float(idle_timeout_s)), *others))
+
+
+def _prefix(prefix: str | None) -> str | None:
+    return prefix and prefix.rstrip(".")  # gunicorn's may end in the dot that we add
 
 
 def _statsd(host: Any) -> Address | None:

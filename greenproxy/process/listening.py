@@ -38,19 +38,32 @@ class _OnlyIPv6Socket(TCP6Socket):
         super().bind(sock)
 
 
+class _Shared:
+    """gunicorn's configuration, for sockets that are opened once and shared by all workers, whatever reuse_port says."""
+
+    reuse_port = False
+
+    def __init__(self, cfg: Any) -> None:
+        self._cfg = cfg
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cfg, name)
+
+
 def open_doors(listeners: Sequence[ListenerSettings], cfg: Any, log: Any) -> tuple[Door, ...]:
     """Bind every address of every listener and return them.
 
     A Unix socket that a dead process left behind is replaced. Raises CannotListen, naming all addresses that failed,
     with nothing left open.
     """
+    shared = _Shared(cfg)
     doors: list[Door] = []
     failed: list[str] = []
     for listener in listeners:
         sockets = []
         for address in listener.bind:
             try:
-                sock = _open(address, cfg, log)
+                sock = _open(address, shared, log)
                 sock.set_inheritable(False)  # demo backends, and what user code starts, must not keep the address
                 sockets.append(sock)
             except (OSError, ValueError) as error:

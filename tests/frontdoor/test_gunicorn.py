@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -34,6 +35,12 @@ timeout = 60s
 path = /
 status = 404
 """
+
+
+def answers(host: str, port: int) -> bool:
+    """Return whether somebody accepts connections there."""
+    with socket.socket() as probe:
+        return probe.connect_ex((host, port)) == 0
 
 
 class Gunicorn(Process):
@@ -81,6 +88,16 @@ def test_address_of_gunicorn_is_that_of_the_first_listener_and_the_others_are_op
 def test_file_can_be_named_in_the_environment(tmp_path: Path) -> None:
     with Gunicorn(tmp_path, app="greenproxy", environ={"GREENPROXY_CONFIG": "greenproxy.ini"}) as gunicorn:
         assert get(gunicorn.port()) in gunicorn.workers()
+        assert gunicorn.stop() == 0
+
+
+def test_reuse_port_of_gunicorn_works(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with Gunicorn(tmp_path, "--reuse-port", "-b", f"127.0.0.1:{port}") as gunicorn:
+        answered = wait_until(lambda: answers("127.0.0.1", port) and get(port), "gunicorn's own address answers")
+        assert answered in gunicorn.workers()
+        assert get(gunicorn.second_port()) in gunicorn.workers()
         assert gunicorn.stop() == 0
 
 
@@ -144,7 +161,7 @@ def test_what_cannot_be_served_is_one_line_and_status_two(tmp_path: Path, app: s
 
 
 def test_worker_that_cannot_start_ends_gunicorn_with_its_status_three(tmp_path: Path) -> None:
-    gunicorn = Gunicorn(tmp_path)
+    gunicorn = Gunicorn(tmp_path, "-w", "1")  # when two fail at once, gunicorn 27.0 itself trips over the second
     (tmp_path / "edge.py").write_text(BROKEN_IN_WORKERS + MODULE)
     gunicorn.start()
     assert gunicorn.wait() == 3

@@ -29,6 +29,10 @@ bind = 127.0.0.1:0
 backends =
     http://127.0.0.1:1 name=blue
     http://127.0.0.1:2
+
+[route:everything]
+path = /
+status = 404
 """
 
 
@@ -59,15 +63,15 @@ def test_every_address_of_every_listener_answers(tmp_path: Path) -> None:
         local.connect(str(tmp_path / "web.sock"))
         addresses = zip(("127.0.0.1", "::1", "127.0.0.1"), ports, strict=True)
         clients = [socket.create_connection(address) for address in addresses]
-        assert [status_over(client) for client in [*clients, local]] == [502] * 4
+        assert [status_over(client) for client in [*clients, local]] == [404] * 4
 
 
 def test_same_port_can_be_had_for_ipv4_and_ipv6(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with Proxy(EVERYWHERE.replace("127.0.0.1:0, [::1]:0", f":{port}, [::]:{port}"), tmp_path) as proxy:
-        assert status_over(socket.create_connection(("127.0.0.1", port))) == 502
-        assert status_over(socket.create_connection(("::1", port))) == 502
+        assert status_over(socket.create_connection(("127.0.0.1", port))) == 404
+        assert status_over(socket.create_connection(("::1", port))) == 404
         assert proxy.stop() == 0
 
 

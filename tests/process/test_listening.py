@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import gc
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from gunicorn.config import Config
+
+from greenproxy.config.settings import Address, ListenerSettings
+from greenproxy.process.listening import CannotListen, Door, bound_address, close, open_doors, shown
+
+ANY = Address(host="127.0.0.1")
+
+
+@pytest.fixture
+def doors() -> Iterator[ExitStack]:
+    """Doors that are closed at the end of the test."""
+    with ExitStack() as stack:
+        yield stack
+
+
+def opened(stack: ExitStack, *listeners: ListenerSettings) -> tuple[Door, ...]:
+    """Open doors until the end of the test."""
+    found = open_doors(listeners, Config(), None)
+    for door in found:
+        stack.callback(close, door)
+    return found
+
+
+def listener(*bind: Address, name: str = "web") -> ListenerSettings:
+    return ListenerSettings(name=name, bind=bind)
+
+
+def test_sockets_stand_in_the_order_of_bind(doors: ExitStack, tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    (door,) = opened(doors, listener(ANY, Address(host="::1"), Address(path=path)))
+    assert [sock.family for sock in door.raw()[1]] == [socket.AF_INET, socket.AF_INET6, socket.AF_UNIX]
+    assert all(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for sock in door.raw()[1])
+
+
+def test_port_zero_is_shown_as_the_real_port(doors: ExitStack) -> None:
+    (door,) = opened(doors, listener(ANY))
+    port = door.sockets[0].getsockname()[1]
+    assert port
+    assert shown(door.sockets[0]) == f"http://127.0.0.1:{port}"
+    assert bound_address(door.sockets[0]) == Address(host="127.0.0.1", port=port)
+
+
+def test_ipv6_address_is_shown_in_brackets(doors: ExitStack) -> None:
+    (door,) = opened(doors, listener(Address(host="::1")))
+    assert shown(door.sockets[0]).startswith("http://[::1]:")
+
+
+def test_no_host_is_every_ipv4_address(doors: ExitStack) -> None:
+    (door,) = opened(doors, listener(Address()))
+    assert bound_address(door.sockets[0]).host == "0.0.0.0"
+
+
+def test_wildcards_of_both_families_share_a_port(doors: ExitStack) -> None:
+    (first,) = opened(doors, listener(Address()))
+    port = bound_address(first.sockets[0]).port
+    (second,) = opened(doors, listener(Address(host="::", port=port)))
+    assert bound_address(second.sockets[0]).port == port
+
+
+def test_children_do_not_inherit_the_sockets(doors: ExitStack) -> None:
+    (door,) = opened(doors, listener(ANY))
+    assert not os.get_inheritable(door.sockets[0].fileno())
+
+
+def test_close_removes_the_file_of_a_unix_socket(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    (door,) = open_doors([listener(Address(path=str(path)))], Config(), None)
+    assert path.is_socket()
+    close(door)
+    assert not path.exists()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # gunicorn drops the socket that it cannot bind
+def test_every_address_that_failed_is_named_and_nothing_stays_open(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("precious")
+    path = str(tmp_path / "good")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        busy = Address(host="127.0.0.1", port=taken.getsockname()[1])
+        wrong = [listener(busy, Address(path=path)), listener(Address(path=str(tmp_path / "file")), name="other")]
+        with pytest.raises(CannotListen) as failed:
+            open_doors(wrong, Config(), None)
+    lines = str(failed.value).splitlines()
+    del failed
+    gc.collect()
+    assert lines[0] == f"cannot listen on {busy} (web): Address already in use"
+    assert lines[1].startswith(f"cannot listen on unix:{tmp_path}/file (other): ")
+    assert len(lines) == 2
+    assert not os.path.exists(path)
