@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, overload, runtime_checkable
 
 from greenproxy.deadline import NEVER, Deadline, Limit
 
@@ -49,6 +49,12 @@ class Headers:
         if value is None:
             raise KeyError(name)
         return value
+
+    @overload
+    def get(self, name: str, default: None = None) -> str | None: ...
+
+    @overload
+    def get(self, name: str, default: str) -> str: ...
 
     def get(self, name: str, default: str | None = None) -> str | None:
         """Return the first value of `name`, or `default`."""
@@ -339,6 +345,19 @@ class Response:
     def headers_if_read(self) -> Headers | None:
         """The header fields if anybody asked for them, else None: then `raw` still says it all."""
         return self._headers
+
+    def pieces(self) -> Iterator[bytes]:
+        """Return the body's bytes piece by piece, whatever form it has. Each may be waited for, and can be read once."""
+        return iter((self.body,)) if isinstance(self.body, bytes) else iter(self.body)
+
+    def read(self) -> bytes:
+        """Return the whole body, and keep it as the body. Waits for all of it."""
+        if not isinstance(self.body, bytes):
+            body, self.body = self.body, b"".join(self.body)
+            close = getattr(body, "close", None)
+            if close is not None:
+                close()
+        return self.body
 
 
 Handler: TypeAlias = Callable[[Request], Response]

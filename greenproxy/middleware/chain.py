@@ -92,7 +92,7 @@ class _Guard:
     def __call__(self, request: Request) -> Response:
         """Return what the middleware answers. Raises MiddlewareError, MiddlewareTimeout, or the ProxyError it lets pass."""
         self._before_user_code()
-        visit = Visit(self._bound.name, self._inner, request.deadline, self._bound.timeout_s)
+        visit = Visit(self._bound.name, self._inner, request, self._bound.timeout_s)
         try:
             visit.begin()
             response = self._bound.call(request, visit.call_next)

@@ -14,20 +14,20 @@ from greenproxy.middleware.stopwatch import Stopwatch
 class Visit:
     """From the call of a middleware to its end. Its clock stands while at least one `call_next` runs.
 
-    `deadline` is the request's: passing it ends the visit as well. `passed_on` is the MiddlewareError of a middleware
+    The request's deadline, which the proxy may have set meanwhile, ends it as well. `passed_on` is the MiddlewareError of a middleware
     further inside that was raised here as the `gevent.Timeout` it came from.
     """
 
-    __slots__ = ("_clock", "_inner", "_is_over", "_name", "_running", "_taken", "deadline", "passed_on")
+    __slots__ = ("_clock", "_inner", "_is_over", "_name", "_request", "_running", "_taken", "passed_on")
 
-    def __init__(self, name: str, inner: Handler, deadline: Deadline, timeout_s: float) -> None:
+    def __init__(self, name: str, inner: Handler, request: Request, timeout_s: float) -> None:
         self._name = name
         self._inner = inner
+        self._request = request
         self._clock = Stopwatch(timeout_s)
         self._running = 0  # a middleware may call several handlers at once, from greenlets of its own
         self._taken: list[Body] = []
         self._is_over = False
-        self.deadline = deadline
         self.passed_on: MiddlewareError | None = None
 
     def begin(self) -> None:
@@ -41,6 +41,11 @@ class Visit:
             if not self._running:
                 self._clock.pause()
         return self._taken
+
+    @property
+    def deadline(self) -> Deadline:
+        """The request's deadline."""
+        return self._request.deadline
 
     @property
     def has_fired(self) -> bool:

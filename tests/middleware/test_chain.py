@@ -287,6 +287,20 @@ def test_deadline_of_the_request_ends_a_middleware_too(messages: Callable[[], li
     assert messages() == []
 
 
+def test_deadline_that_the_proxy_set_holds_behind_call_next() -> None:
+    def backend(request: Request) -> Response:
+        request.deadline = Deadline.after(0.01, RequestTimeout)
+        return Response()
+
+    def slow_afterwards(request: Request, call_next: Handler) -> Response:
+        response = call_next(request)
+        gevent.sleep(FOREVER_S)
+        return response
+
+    with pytest.raises(RequestTimeout):
+        chain([bound(slow_afterwards)], backend)(request())
+
+
 def test_timeout_of_nought_is_no_limit() -> None:
     def slow(request: Request, call_next: Handler) -> Response:
         gevent.sleep(0.01)
