@@ -50,11 +50,15 @@ class Terms:
 
 
 class Attempt:
-    """One try. `was_written`: a byte went to the backend. `has_streamed`: bytes of the body that are not held any more did."""
+    """One try.
+
+    `was_written`: a byte went to the backend. `has_streamed`: bytes of the body that are not held any more did.
+    `was_answered`: a byte came back.
+    """
 
     __slots__ = (
         "_deadline", "_interim", "_is_responding", "_is_reusable", "_lease", "_outgoing", "_request", "_terms", "_upload",
-        "has_streamed", "was_written",
+        "has_streamed", "was_answered", "was_written",
     )  # fmt: skip
 
     def __init__(self, terms: Terms, request: Request, outgoing: Outgoing, deadline: Deadline) -> None:
@@ -68,6 +72,7 @@ class Attempt:
         self._is_reusable = True
         self._interim = 0
         self.was_written = False
+        self.was_answered = False
         self.has_streamed = False
 
     def run(self, lease: Lease) -> Response:
@@ -169,14 +174,14 @@ class Attempt:
             searched = len(buffer)
             buffer += self._receive(stream, limit)
 
-    @staticmethod
-    def _receive(stream: Stream, limit: Limit) -> bytes:
+    def _receive(self, stream: Stream, limit: Limit) -> bytes:
         try:
             data = stream.recv_after_wait(READ_BYTES, limit)
         except OSError as error:
             raise BackendReset(f"The backend broke the connection: {error}") from error
         if not data:
             raise BackendClosed
+        self.was_answered = True
         return data
 
     def _inform(self, head: ResponseHead) -> None:

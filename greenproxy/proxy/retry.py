@@ -13,7 +13,7 @@ def may_retry_error(error: ProxyError, relay: RelaySettings, method: str, *, was
     """Return whether the request may be sent again behind `error`.
 
     `was_written`: a byte of it went to a backend. `body_is_held`: there is no body, none of it was taken from the client, or
-    all of it is still here. No byte of a response may have gone to the client; that is the caller's business.
+    all of it is still here. That no byte of a response has come yet is the caller's business.
     """
     if error.retry is Retry.NEVER or error.retry.value not in relay.retry_on:
         return False

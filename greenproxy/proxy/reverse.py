@@ -97,7 +97,7 @@ class ReverseProxy:
         self, error: ProxyError, request: Request, attempt: Attempt, tried: tuple[Backend, ...], *, is_stale: bool
     ) -> bool:
         """Return whether another try may help: elsewhere, or on a fresh connection when a reused one turned out closed."""
-        if not is_stale and not self._upstream.has_other(tried):
+        if attempt.was_answered or (not is_stale and not self._upstream.has_other(tried)):
             return False
         held = not attempt.has_streamed
         return may_retry_error(error, self._relay, request.method, was_written=attempt.was_written, body_is_held=held)

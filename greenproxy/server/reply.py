@@ -87,8 +87,11 @@ class Reply:
 
     def _settle_body(self, body: ClientBody) -> None:
         """The answer begins before the request ended: can the connection go on behind them?"""
-        if not body.is_cancelled and not body.is_being_read:
-            body.receive_now()
+        if self.keep_alive and not body.is_cancelled and not body.is_being_read:
+            try:
+                body.receive_now()
+            except ProxyError:  # too long, or malformed: the answer stands, and is the last one
+                self.keep_alive = False
         if body.is_cancelled or not body.is_being_read:
             self.keep_alive = self.keep_alive and body.is_received
 
