@@ -43,7 +43,7 @@ class Backend:
         self.label = settings.label
         self.metric_name = metric_name(settings.label)
         self.weight = settings.weight
-        self.host = _host(settings).encode("ascii")  # its own name, as a Host field has it
+        self.host = _host(settings)  # its own name, as a Host field has it
         self.pool = Pool(upstream.pool_size, upstream.pool_idle_timeout_s, upstream.pool_max_age_s, clock)
         self.health = Health(upstream, clock, lambda reason: changed(self, reason))
         self.requests = 0
@@ -132,12 +132,12 @@ class Backend:
         }
 
 
-def _host(settings: BackendSettings) -> str:
+def _host(settings: BackendSettings) -> bytes:
     """Return the authority of a backend; a Unix socket has none, and `localhost` is what its peers expect."""
     address = settings.address
     if address.path:
-        return "localhost"
-    return str(address).removesuffix(":80")
+        return b"localhost"
+    return str(address).encode("ascii" if address.host.isascii() else "idna").removesuffix(b":80")
 
 
 def _share_s(limit: Deadline, left: int) -> float:

@@ -102,7 +102,7 @@ class Checks:
 
     def _ask(self, backend: Backend, stream: Stream, limit: Deadline) -> str:
         """Ask for health-path. Return "" for a status that means healthy, else what came."""
-        probe = Probe(host_of(backend), self._settings.health_path)
+        probe = Probe(backend.host.decode("ascii"), self._settings.health_path)
         stream.send(probe.request(), limit)
         status = None
         while status is None:
@@ -110,11 +110,3 @@ class Checks:
         if any(low <= status <= high for low, high in self._settings.health_status):
             return ""
         return f"status {status}"
-
-
-def host_of(backend: Backend) -> str:
-    """Return the Host of a check: the backend's own, without the port that http implies."""
-    address = backend.settings.address
-    if address.path:
-        return "localhost"
-    return str(address).removesuffix(":80")

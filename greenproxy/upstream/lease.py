@@ -10,15 +10,17 @@ from greenproxy.upstream.connection import Connection
 
 
 class Lender(Protocol):
-    """Where leases end: the upstream."""
+    """Where leases end: the upstream's slots."""
 
     def take_back(self, backend: Backend, connection: Connection | None) -> None: ...
 
     def trial_undecided(self, backend: Backend) -> None: ...
 
+    def failed(self, backend: Backend, error: ProxyError, is_trial: bool) -> None: ...
+
 
 class Lease:
-    """A borrowed connection. Nothing here waits; ending it twice is harmless.
+    """A borrowed connection. Nothing here waits; ending it twice is harmless, and the verdict may come before or after the end.
 
     `is_reused`: the connection served another request before, so that its backend may have been about to close it.
     """
@@ -71,4 +73,4 @@ class Lease:
         if error.blame is not Blame.UPSTREAM or (self._may_be_stale and error.retry is Retry.RESET):
             return
         is_trial, self._is_trial = self._is_trial, False
-        self.backend.note_failure(error, is_trial)
+        self._lender.failed(self.backend, error, is_trial)

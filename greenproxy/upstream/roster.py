@@ -88,6 +88,10 @@ class Roster:
         """Let the next request try at once: the one that did ended before the backend could show anything."""
         self._next_trial_at_s = min(self._next_trial_at_s, self._clock())
 
+    def trial_failed(self) -> None:
+        """Let nobody try for the next `fail-timeout`. Also when the trial's lease had ended before its failure was told."""
+        self._next_trial_at_s = self._clock() + self._fail_timeout_s
+
     def refusal(self) -> Unavailable:
         """Return the error that says that nothing is available, with the seconds to the next trial."""
         retry_after_s = max(1, ceil(max(0.0, self._next_trial_at_s - self._clock())))

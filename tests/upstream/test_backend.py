@@ -99,3 +99,18 @@ def test_without_an_address_connecting_fails_at_once(hill: Hill) -> None:
 def test_metric_names_keep_only_letters_digits_and_two_signs(address: Address, name: str) -> None:
     assert metric_name(BackendSettings(address=address).label) == name
     assert metric_name("Blue-1_x") == "Blue-1_x"
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        (Address(host="shop.test", port=80), b"shop.test"),
+        (Address(host="shop.test", port=8080), b"shop.test:8080"),
+        (Address(host="::1", port=80), b"[::1]"),
+        (Address(host="b\u00fccher.test", port=8080), b"xn--bcher-kva.test:8080"),
+        (Address(path="/run/shop.sock"), b"localhost"),
+    ],
+)
+def test_a_backend_knows_its_own_name_as_host_has_it(address: Address, host: bytes) -> None:
+    settings = upstream_settings(BackendSettings(address=address))
+    assert Backend(settings.backends[0], settings, HandClock(), lambda *_: None).host == host

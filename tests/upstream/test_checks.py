@@ -15,7 +15,7 @@ from greenproxy.config.settings import Address, BackendSettings
 from greenproxy.errors import ConnectRefused, NoBackend
 from greenproxy.net.resolver import literal
 from greenproxy.upstream.backend import Backend
-from greenproxy.upstream.checks import AT_ONCE, Checks, host_of
+from greenproxy.upstream.checks import AT_ONCE, Checks
 from tests.fakes import HandClock
 from tests.scripted import ScriptedBackend
 from tests.scripts import answer, close, expect_request, hang, reset, send, send_in_pieces, wait_until_gone
@@ -129,20 +129,6 @@ def test_silence_is_a_failure_after_health_timeout(examine: Examine, scripted: M
 def test_a_check_uses_no_slot_of_the_pool(examine: Examine, scripted: MakeScripted) -> None:
     examined = examine(scripted([wait_until_gone]), pool_size=1)
     assert (examined.in_flight, examined.pool.idle, examined.requests) == (0, 0, 0)
-
-
-@pytest.mark.parametrize(
-    ("address", "host"),
-    [
-        (Address(host="shop.test", port=80), "shop.test"),
-        (Address(host="shop.test", port=8080), "shop.test:8080"),
-        (Address(host="::1", port=80), "[::1]"),
-        (Address(path="/run/shop.sock"), "localhost"),
-    ],
-)
-def test_the_host_of_a_check(address: Address, host: str) -> None:
-    settings = upstream_settings(BackendSettings(address=address))
-    assert host_of(Backend(settings.backends[0], settings, HandClock(), lambda *_: None)) == host
 
 
 # ------------------------------------------------------------------ the timetable

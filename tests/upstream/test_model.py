@@ -220,7 +220,7 @@ class PoolAndLine(RuleBasedStateMachine):
         if not self._backends():
             return []
         settle()
-        return self.house.upstream._line.waiting()
+        return self.house.upstream._slots.line.waiting()
 
 
 def test_a_memory_stream_hangs_up_only_once() -> None:

@@ -182,6 +182,28 @@ def test_with_all_down_one_request_per_fail_timeout_may_try(house: MakeHouse) ->
         trial.drop()
 
 
+def test_the_failure_of_a_trial_counts_also_when_it_is_told_after_the_end(house: MakeHouse) -> None:
+    shop = all_down(house)
+    shop.clock.turn(10.0)
+    trial = shop.lease()
+    trial.drop()
+    trial.failed(ResponseTimeout())
+    with pytest.raises(NoBackend) as refusal:
+        shop.lease()
+    assert refusal.value.retry_after_s == 10
+
+
+def test_the_success_of_a_trial_counts_also_when_it_is_told_after_the_end(house: MakeHouse) -> None:
+    shop = house()
+    shop.fail("a", 3, BackendReset())
+    shop.clock.turn(10.0)
+    trial = shop.lease()
+    trial.give_back()
+    trial.succeeded()
+    assert shop["a"].state == "up"
+    assert shop.lease().is_reused
+
+
 def test_with_all_down_the_trials_go_round(house: MakeHouse) -> None:
     shop = all_down(house)
     tried = []

@@ -1,0 +1,93 @@
+"""Slots: who gets the next free slot of an upstream's backends, in one worker.
+
+If a backend that a request may use has a free slot it takes that, else it stands in the line. What keeps this fair is one
+invariant: *no waiter could use any slot that is free*. Whatever could break it, a slot that comes back or a backend that
+becomes available, serves the line first. So a newcomer may take what it finds.
+
+All decisions are made without waiting; a greenlet waits in the line only, and whatever ends it there, its slot goes to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from greenproxy.deadline import Deadline
+from greenproxy.errors import ProxyError, QueueFull, Unavailable
+from greenproxy.upstream.backend import Backend
+from greenproxy.upstream.connection import Connection
+from greenproxy.upstream.line import Grant, Line, Waiter
+from greenproxy.upstream.roster import Roster
+
+
+class Slots:
+    """Gives slots out and takes them back. At most `queue_size` requests wait."""
+
+    def __init__(self, roster: Roster, queue_size: int) -> None:
+        self._roster = roster
+        self._queue_size = queue_size
+        self.line = Line(self._pass_on)
+
+    def acquire(self, tried: Collection[Backend], fresh: bool, limit: Callable[[], Deadline]) -> Grant:
+        """Return a slot of an available backend, of one in `tried` only if there is no other.
+
+        Waits while every eligible backend is full, until `limit()`. Raises NoBackend, Draining, QueueFull or the limit's error.
+        """
+        if self.line and self._roster.resting:
+            self.serve_line()  # time alone makes a backend ripe: those who wait come first
+        grant = self._choose(tried, fresh)
+        if grant is not None:
+            return grant
+        if len(self.line) >= self._queue_size:
+            raise QueueFull()
+        return self.line.wait(Waiter(tried, fresh), limit())
+
+    def _choose(self, tried: Collection[Backend], fresh: bool) -> Grant | None:
+        """Take a slot if one is free. Raises Unavailable when there is nothing to wait for."""
+        backend, is_trial = self._roster.choose(tried)
+        return None if backend is None else Grant(backend, backend.pool.take(fresh), is_trial)
+
+    def take_back(self, backend: Backend, connection: Connection | None) -> None:
+        """Give a slot, and the connection if it may be used again, to the oldest waiter that may use it. Never waits."""
+        if self.line and self._hand_over(backend, connection):
+            return
+        backend.pool.put(connection)
+
+    def _hand_over(self, backend: Backend, connection: Connection | None) -> bool:
+        waiter = self.line.first(lambda each: self._roster.may_use(backend, each.tried))
+        if waiter is None:
+            return False
+        if connection is not None and (waiter.fresh or not backend.pool.may_pass_on(connection)):
+            connection.stream.close()
+            connection = None
+        self.line.hand(waiter, Grant(backend, connection, False))
+        return True
+
+    def _pass_on(self, grant: Grant) -> None:
+        """Take back what was handed to a waiter that ended before it could use it."""
+        if grant.is_trial:
+            self.trial_undecided(grant.backend)
+        self.take_back(grant.backend, grant.connection)
+
+    def serve_line(self) -> None:
+        """Give free slots to those who wait, oldest first; refuse them all when nothing is available any more."""
+        for waiter in self.line.waiting():
+            try:
+                grant = self._choose(waiter.tried, waiter.fresh)
+            except Unavailable as refusal:
+                self.line.refuse(waiter, refusal)
+                continue
+            if grant is not None:
+                self.line.hand(waiter, grant)
+
+    # ------------------------------------------------------------------ verdicts
+
+    def trial_undecided(self, backend: Backend) -> None:
+        """Let the next request try a backend: the one that did ended before it could show anything."""
+        backend.health.end_trial()
+        self._roster.trial_undecided()
+
+    def failed(self, backend: Backend, error: ProxyError, is_trial: bool) -> None:
+        """Note a failure that is the backend's fault."""
+        if is_trial:
+            self._roster.trial_failed()
+        backend.note_failure(error, is_trial)
