@@ -127,9 +127,9 @@ class House:
 
     def _route(self, route: RouteSettings, listener: ListenerSettings) -> Route:
         if route.redirect:
-            answer = redirect(route)
+            answer = redirect(route, self._settings.process.server_header)
         elif route.status:
-            answer = status(route)
+            answer = status(route, self._settings.process.server_header)
         else:
             name = route.upstream or listener.upstream
             answer = self._proxy(name, route.relay or self._upstreams[name].settings.relay)

@@ -14,8 +14,8 @@ from greenproxy.middleware.stopwatch import Stopwatch
 class Visit:
     """From the call of a middleware to its end. Its clock stands while at least one `call_next` runs.
 
-    The request's deadline, which the proxy may have set meanwhile, ends it as well. `passed_on` is the MiddlewareError of a middleware
-    further inside that was raised here as the `gevent.Timeout` it came from.
+    The request's deadline, which the proxy may have set meanwhile, ends it as well. `passed_on` is the MiddlewareError of a
+    middleware further inside that was raised here as the `gevent.Timeout` it came from.
     """
 
     __slots__ = ("_clock", "_inner", "_is_over", "_name", "_request", "_running", "_taken", "passed_on")
