@@ -29,6 +29,8 @@ RETRY_S = 5.0
 #: How long a start waits for first answers, over all names together.
 START_GRACE_S = 2.0
 _THREADS = 4
+_THREAD_IDLE_S = 10  # then a thread ends
+_LOOPBACK = (SockAddr(socket.AF_INET, ("127.0.0.1", 0)), SockAddr(socket.AF_INET6, ("::1", 0, 0, 0)))
 
 #: Told the addresses, in the order to try them, and why there are none when there are none.
 Changed: TypeAlias = Callable[[tuple[SockAddr, ...], str], None]
@@ -48,10 +50,13 @@ def literal(address: Address) -> SockAddr | None:
 
 
 def ask_system(host: bytes) -> list[SockAddr]:
-    """Return the addresses of a host in the order of RFC 6724, port 0. Blocks: for threads. Raises OSError."""
+    """Return the addresses of a host in the order of RFC 6724, port 0. Blocks: for threads. Raises OSError.
+
+    `localhost` always has both loopback addresses (RFC 6761 section 6.3), whatever the hosts file leaves out.
+    """
     # The C function: greenproxy's workers patch the one in `socket`, which must not run in a thread.
-    found = _socket.getaddrinfo(host, 0, 0, socket.SOCK_STREAM)
-    return list(dict.fromkeys(map(_sock_addr, found)))
+    found = [_sock_addr(each) for each in _socket.getaddrinfo(host, 0, 0, socket.SOCK_STREAM)]
+    return list(dict.fromkeys([*found, *_LOOPBACK] if host == b"localhost" else found))
 
 
 def _sock_addr(found: tuple[Any, ...]) -> SockAddr:
@@ -212,7 +217,7 @@ class Resolver:
         except UnicodeError as error:
             return error
         if self._threads is None:
-            self._threads = ThreadPool(_THREADS)
+            self._threads = ThreadPool(_THREADS, idle_task_timeout=_THREAD_IDLE_S)
         answer: Any = self._threads.spawn(self._query_safely, encoded).get()
         return answer  # type: ignore[no-any-return]
 

@@ -95,7 +95,8 @@ class Backend:
             try:
                 return self._dial(address, share), address
             except ProxyError as failure:
-                error = failure
+                if isinstance(error, ConnectFailed):  # says least: this machine may not even have the address's family
+                    error = failure
                 self._put_last(address)
                 if limit.remaining_s() <= 0:
                     break

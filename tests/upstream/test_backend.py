@@ -51,8 +51,9 @@ def test_an_address_that_fails_is_followed_by_the_next_and_goes_to_the_end(hill:
     assert hill.dial.dialled == [FIRST, SECOND, THIRD, THIRD, THIRD]
 
 
-def test_when_all_fail_the_last_error_tells_why(hill: Hill) -> None:
-    hill.dial.errors = {FIRST: ConnectFailed, SECOND: ConnectFailed, THIRD: ConnectRefused}
+@pytest.mark.parametrize("refusing", [FIRST, SECOND, THIRD])
+def test_when_all_fail_the_one_that_refused_tells_why(hill: Hill, refusing: SockAddr) -> None:
+    hill.dial.errors = {FIRST: ConnectFailed, SECOND: ConnectFailed, THIRD: ConnectFailed, refusing: ConnectRefused}
     with pytest.raises(ConnectRefused):
         hill.connect()
 

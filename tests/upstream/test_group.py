@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import cast
 
 import gevent
 import pytest
 from gevent.event import Event
 
-from greenproxy.config.settings import RelaySettings
+from greenproxy.config.settings import Address, BackendSettings, RelaySettings
 from greenproxy.deadline import NEVER, Deadline
 from greenproxy.errors import (
     BackendReset,
@@ -20,6 +22,8 @@ from greenproxy.errors import (
     RequestTimeout,
     Stopped,
 )
+from tests.scripted import ScriptedBackend
+from tests.scripts import wait_until_gone
 from tests.upstream.conftest import MakeHouse, MakeUpstream
 from tests.upstream.fakes import Harbour, KnownNames, MemoryStream, addr, backend, until
 
@@ -150,6 +154,25 @@ def test_names_that_do_not_resolve_are_down_with_one_warning_and_come_up_when_th
     shop.names.watches["a.test"]((addr(shop["a"].settings.address),), "")
     shop.lease().give_back()
     assert shop.log[1:] == ["upstream shop: backend a is up: its name has an address now"]
+
+
+@pytest.mark.parametrize("family", ["127.0.0.1", "::1"])
+def test_localhost_works_whichever_of_its_addresses_the_backend_listens_on(
+    upstream: MakeUpstream, scripted: Callable[..., ScriptedBackend], family: str
+) -> None:
+    server = scripted([wait_until_gone], host=family)
+    shop = upstream(BackendSettings(address=Address(host="localhost", port=server.port)))
+    shop.lease(shop.settings.relay, NEVER).drop()
+    assert (shop.backends[0].requests, shop.backends[0].failures) == (1, 0)
+
+
+def test_a_unix_socket_works(upstream: MakeUpstream, scripted: Callable[..., ScriptedBackend], tmp_path: Path) -> None:
+    server = scripted([wait_until_gone], path=str(tmp_path / "shop.sock"))
+    shop = upstream(BackendSettings(address=Address(path=server.path)))
+    shop.lease(shop.settings.relay, NEVER).drop()
+    missing = upstream(BackendSettings(address=Address(path=str(tmp_path / "missing.sock"))))
+    with pytest.raises(ConnectFailed):
+        missing.lease(missing.settings.relay, NEVER)
 
 
 # ------------------------------------------------------------------ connecting
