@@ -11,7 +11,13 @@ from typing import cast
 from greenproxy.messages import NO_BODY, Headers, Request, StreamedBody
 from greenproxy.protocol.body import encode_chunk, last_chunk
 from greenproxy.protocol.fields import Special
-from greenproxy.protocol.forwarding import Hop, connection_lines, forwarding_lines, strip_hop_by_hop
+from greenproxy.protocol.forwarding import (
+    Hop,
+    connection_lines,
+    forwarding_lines,
+    plain_forwarding_lines,
+    strip_hop_by_hop,
+)
 from greenproxy.protocol.http1 import RequestHead
 
 UPGRADES = frozenset({b"websocket"})
@@ -25,43 +31,46 @@ class Outgoing:
     what is at hand and the rest is streamed. `hops`: the Max-Forwards that came, if it counts (1 or more).
     """
 
-    __slots__ = ("_lines", "_own", "_request", "expects_continue", "first", "held", "is_chunked", "upgrade")
+    __slots__ = ("_lines", "_own", "_raw", "_request", "expects_continue", "first", "held", "is_chunked", "upgrade")
 
     def __init__(self, request: Request, raw: RequestHead | None, *, via: bool, hops: int | None) -> None:
         self._request = request
+        self._raw = raw
         self.is_chunked = False
         self.expects_continue = False
         self.first = b""
         self.held: bytes | None = b""
         self.upgrade = b""
         headers = request.headers_if_read
-        if raw is not None and headers is None:
-            special = raw.special
-            self._lines = raw.kept
-        else:
-            special = raw.special if raw is not None else _NOTHING
-            self._lines = _lines(request.headers)
+        #: The fields, where they are not those that came: None means `raw.forwarded`.
+        self._lines = None if headers is None and raw is not None else _lines(request.headers)
         if request.body is not NO_BODY:
-            self._take_body(request, raw, is_touched=headers is not None)
-        if raw is not None and raw.upgrade and raw.upgrade.lower() in UPGRADES:
+            self._take_body(request, raw)
+        if raw is not None and raw.is_plain and not request.is_peer_trusted:
+            self._own = plain_forwarding_lines(request.peer.ip, request.scheme, request.host.encode("latin-1"), raw.minor, via)
+        else:
+            self._own = self._own_lines(request, raw, via=via, hops=hops)
+
+    def _own_lines(self, request: Request, raw: RequestHead | None, *, via: bool, hops: int | None) -> bytes:
+        special = raw.special if raw is not None else _NOTHING
+        if raw is not None and raw.upgrade.lower() in UPGRADES:
             self.upgrade = raw.upgrade
-        self._own = connection_lines(special, self.upgrade) + forwarding_lines(special, _hop(request, raw, adds_via=via))
-        if hops is not None:
-            self._own += b"Max-Forwards: %d\r\n" % (hops - 1)
+        own = connection_lines(special, self.upgrade) + forwarding_lines(special, _hop(request, raw, adds_via=via))
+        return own if hops is None else own + b"Max-Forwards: %d\r\n" % (hops - 1)
 
     def head(self, own_host: bytes, *, replaces_host: bool) -> bytes:
         """Return the head as it goes out.
 
-        `own_host` is the backend's own name: it stands in for the Host of a request without one; with
-        `replaces_host` of any.
+        `own_host` is the backend's own name: it stands in for the Host of a request without one; with `replaces_host` of any.
         """
-        request, lines = self._request, self._lines
+        request, raw, lines = self._request, self._raw, self._lines
         host = own_host if replaces_host or not request.host else request.host.encode("latin-1")
-        if request.raw is None or host != cast(RequestHead, request.raw).host:
-            # absolute-form, whose authority counts (RFC 9112 section 3.2.2), HTTP/1.0 without a Host, host-header = backend
-            lines = [b"Host: " + host, *[line for line in lines if line[:5].lower() != b"host:"]]
-        return b"%b %b HTTP/1.1\r\n%b\r\n%b\r\n" % (
-            request.method.encode("ascii"), request.target.encode("latin-1"), b"\r\n".join(lines), self._own,
+        if raw is None or host != raw.host:
+            # HTTP/1.0 without a Host, host-header = backend, or a middleware's change
+            lines = [b"Host: " + host, *[line for line in self._fields(raw) if line[:5].lower() != b"host:"]]
+        block = raw.forwarded if lines is None and raw is not None else b"\r\n".join([*(lines or ()), b""])
+        return b"%b %b HTTP/1.1\r\n%b%b\r\n" % (
+            request.method.encode("ascii"), request.target.encode("latin-1"), block, self._own,
         )  # fmt: skip
 
     def rest(self) -> Iterable[bytes]:
@@ -70,12 +79,12 @@ class Outgoing:
 
     # -------------------------------------------------------------- the body
 
-    def _take_body(self, request: Request, raw: RequestHead | None, *, is_touched: bool) -> None:
+    def _take_body(self, request: Request, raw: RequestHead | None) -> None:
         """Take what is at hand of the body, and give the head the framing that fits."""
         body = request.body
         if isinstance(body, bytes):
             self.held = body
-            self._frame(len(body))
+            self._frame(raw, len(body))
             return
         is_ours = hasattr(body, "take_buffered")
         self.is_chunked = raw is None or raw.is_chunked or not is_ours
@@ -84,11 +93,11 @@ class Outgoing:
         else:
             self.held = None
         if self.is_chunked:
-            self._frame(None)
-        elif is_touched and raw is not None:
-            self._frame(raw.content_length)
+            self._frame(raw, None)
+        elif self._lines is not None and raw is not None:
+            self._frame(raw, raw.content_length)
         if self.expects_continue:
-            self._lines = [*self._lines, b"Expect: 100-continue"]
+            self._lines = [*self._fields(raw), b"Expect: 100-continue"]
 
     def _take_streamed(self, body: StreamedBody) -> None:
         at_hand = body.take_buffered()
@@ -101,10 +110,13 @@ class Outgoing:
             self.first = at_hand
             self.expects_continue = body.expect_continue_from_backend()
 
-    def _frame(self, length: int | None) -> None:
+    def _fields(self, raw: RequestHead | None) -> list[bytes]:
+        return raw.kept if self._lines is None and raw is not None else self._lines or []
+
+    def _frame(self, raw: RequestHead | None, length: int | None) -> None:
         """Say how the body ends: by its length, or chunked (None)."""
         line = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
-        self._lines = [*[each for each in self._lines if each[:15].lower() != b"content-length:"], line]
+        self._lines = [*[each for each in self._fields(raw) if each[:15].lower() != b"content-length:"], line]
 
 
 def _lines(headers: Headers) -> list[bytes]:

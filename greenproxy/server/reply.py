@@ -13,7 +13,7 @@ from typing import Protocol
 from greenproxy.deadline import Patience
 from greenproxy.errors import AppError, ClientGone, ProxyError, SendTimeout
 from greenproxy.exchange import Exchange
-from greenproxy.messages import Duplex, Headers, Request, Response, Takeover
+from greenproxy.messages import Duplex, Request, Response, Takeover
 from greenproxy.net.relay import RelayBody
 from greenproxy.net.stream import Stream
 from greenproxy.observability.clock import http_date
@@ -79,7 +79,7 @@ class Reply:
         body = response.body
         if self._has_no_body(response.status):
             length = len(body) if response.raw is None and isinstance(body, bytes) and response.status != 304 else None
-            self._start(response, self._fields(response, length), b"")
+            self._start(response, length, b"")
         elif isinstance(body, bytes):
             self._send_bytes(response, body)
         else:
@@ -97,66 +97,47 @@ class Reply:
 
     def _hand_over(self, response: Response, takeover: Takeover) -> None:
         assert self.duplex is not None
-        self._start(response, self._fields(response, 0), b"")
+        self._start(response, 0, b"")
         self.keep_alive = False
         takeover(self.duplex())
 
     def _has_no_body(self, status: int) -> bool:
         return self._is_head_request or status in (204, 304)
 
-    def _start(self, response: Response, fields: list[bytes], payload: bytes) -> None:
-        """Send the head with the first bytes of the body in one call."""
+    def _start(self, response: Response, framing: int | None, payload: bytes) -> None:
+        """Send the head with the first bytes of the body in one call.
+
+        `framing`: a length, _CHUNKED, _UNDELIMITED, or None to leave Content-Length as it is.
+        """
         raw = response.raw
-        phrase = (
-            raw.reason if isinstance(raw, ResponseHead) and raw.status == response.status else _PHRASES.get(response.status, b"")
-        )
+        if response.headers_if_read is None and isinstance(raw, ResponseHead) and _fits(raw, response.status, framing):
+            head, has_date, has_length = raw.forwarded, raw.has_date, raw.content_length is not None
+        else:
+            head, has_date, has_length = _touched_head(response, keeps_length=framing is None)
+        if not has_date:
+            head += b"Date: %b\r\n" % http_date()
+        if framing == _CHUNKED:
+            head += b"Transfer-Encoding: chunked\r\n"
+        elif framing is not None and framing >= 0 and not has_length and response.status not in (101, 204):
+            head += b"Content-Length: %d\r\n" % framing
+        if response.takeover is not None:
+            head += b"Connection: upgrade\r\nUpgrade: %b\r\n" % (raw.upgrade if isinstance(raw, ResponseHead) else b"")
+        elif not self.keep_alive:
+            head += b"Connection: close\r\n"
+        elif not self._is_http11:
+            head += b"Connection: keep-alive\r\n"
         self.is_started = True
         self._exchange.status = response.status
-        self._write(b"HTTP/1.1 %d %b\r\n%b\r\n\r\n%b" % (response.status, phrase, b"\r\n".join(fields), payload))
-
-    def _fields(self, response: Response, framing: int | None) -> list[bytes]:
-        """Return the field lines. `framing`: a length, _CHUNKED, _UNDELIMITED, or None to leave Content-Length as it is."""
-        raw = response.raw
-        headers = response.headers_if_read
-        if (
-            headers is None
-            and isinstance(raw, ResponseHead)
-            and (framing is None or framing == raw.content_length or raw.content_length is None)
-        ):
-            fields = raw.kept.copy()
-            has_date, has_length = raw.has_date, raw.content_length is not None
-        else:
-            clean = strip_response_fields(response.headers)
-            has_date, has_length = "date" in clean, framing is None and "content-length" in clean
-            if not has_length:
-                del clean["content-length"]
-            fields = _lines(clean)
-        if not has_date:
-            fields.append(b"Date: " + http_date())
-        if framing == _CHUNKED:
-            fields.append(b"Transfer-Encoding: chunked")
-        elif framing is not None and framing >= 0 and not has_length and response.status not in (101, 204):
-            fields.append(b"Content-Length: %d" % framing)
-        if response.takeover is None:
-            self._add_connection(fields)
-        elif isinstance(raw, ResponseHead) and response.status == 101:
-            fields += [b"Connection: upgrade", b"Upgrade: " + raw.upgrade]
-        return fields
-
-    def _add_connection(self, fields: list[bytes]) -> None:
-        if not self.keep_alive:
-            fields.append(b"Connection: close")
-        elif not self._is_http11:
-            fields.append(b"Connection: keep-alive")
+        self._write(b"%b\r\n%b" % (head, payload))
 
     # -------------------------------------------------------------- bodies
 
     def _send_bytes(self, response: Response, body: bytes) -> None:
         raw = response.raw
         if isinstance(raw, ResponseHead) and raw.is_chunked and body is response.relayed and self._is_http11:
-            self._start(response, self._fields(response, _CHUNKED), encode_chunk(body) + _LAST_CHUNK if body else _LAST_CHUNK)
+            self._start(response, _CHUNKED, encode_chunk(body) + _LAST_CHUNK if body else _LAST_CHUNK)
         else:
-            self._start(response, self._fields(response, len(body)), body)
+            self._start(response, len(body), body)
         self._exchange.bytes_out = len(body)
 
     def _send_stream(self, response: Response, relay: RelayBody | None) -> None:
@@ -167,9 +148,8 @@ class Reply:
         pieces: Iterator[bytes] = iter(response.body)  # type: ignore[arg-type]
         # Ours tells what it has; of anybody else's, the first piece is awaited, so that its failure can still be a page.
         first = relay.take_ready() if relay is not None else next(pieces, b"")
-        fields = self._fields(response, framing)
         self._check_length(framing, len(first))
-        self._start(response, fields, encode_chunk(first) if framing == _CHUNKED and first else first)
+        self._start(response, framing, encode_chunk(first) if framing == _CHUNKED and first else first)
         sent = self._send_pieces(pieces, framing, len(first))
         if framing == _CHUNKED:
             self._write(last_chunk(relay.trailers) if relay is not None else _LAST_CHUNK)
@@ -244,6 +224,17 @@ class Reply:
             raise ClientGone(f"The client's connection broke: {error}") from error
 
 
-def _lines(headers: Headers) -> list[bytes]:
-    block = headers.to_block()
-    return block[:-2].split(b"\r\n") if block else []
+def _fits(raw: ResponseHead, status: int, framing: int | None) -> bool:
+    """Whether the status that came is still true, and the Content-Length or its absence."""
+    return raw.status == status and (framing is None or framing == raw.content_length or raw.content_length is None)
+
+
+def _touched_head(response: Response, *, keeps_length: bool) -> tuple[bytes, bool, bool]:
+    """Return (status line and field lines, has Date, has Content-Length) of a response that is not, or not only, a backend's."""
+    headers = strip_response_fields(response.headers)
+    has_length = keeps_length and "content-length" in headers
+    if not has_length:
+        del headers["content-length"]
+    raw, status = response.raw, response.status
+    phrase = raw.reason if isinstance(raw, ResponseHead) and raw.status == status else _PHRASES.get(status, b"")
+    return b"HTTP/1.1 %d %b\r\n%b" % (status, phrase, headers.to_block()), "date" in headers, has_length
