@@ -145,7 +145,7 @@ class House:
         return ReverseProxy(upstream, relay, self._recycler, via=via, replaces_host=replaces_host)
 
     def _behind(self, names: Sequence[str], handler: Handler) -> Handler:
-        return chain([self._middleware(name) for name in names], handler, self._recycler.retire)
+        return chain([self._middleware(name) for name in names], handler, self._recycler.retire, self._log)
 
     def _middleware(self, name: str) -> BoundMiddleware:
         bound = self._middlewares.get(name)

@@ -9,22 +9,19 @@ together with the answer. A route without middleware gets its handler back, unto
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from time import monotonic
 
 from greenlet import GreenletExit
 
 from greenproxy.errors import MiddlewareError, MiddlewareTimeout, ProxyError
 from greenproxy.messages import Handler, Middleware, Request, Response
 from greenproxy.middleware.bodies import close_bodies, owning
+from greenproxy.middleware.report import Report
 from greenproxy.middleware.visit import Visit
 
-log = logging.getLogger("greenproxy.middleware")
-
+_log = logging.getLogger("greenproxy")
 _PASSING = (GreenletExit, SystemExit, KeyboardInterrupt)  # the worker stops this greenlet, or itself
-_REPORT_EVERY_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +51,24 @@ def _nothing() -> None:
     """What happens before user code runs, when nobody needs to know."""
 
 
-def chain(middlewares: Sequence[BoundMiddleware], handler: Handler, before_user_code: Callable[[], None] = _nothing) -> Handler:
+def chain(
+    middlewares: Sequence[BoundMiddleware],
+    handler: Handler,
+    before_user_code: Callable[[], None] = _nothing,
+    log: logging.Logger = _log,
+) -> Handler:
     """Return `handler` behind `middlewares`, outermost first; without any, `handler` itself.
 
     The result raises MiddlewareError and MiddlewareTimeout besides what `handler` raises. `before_user_code` is called
     in the greenlet of a request whenever code that is not ours is about to run in it. The server retires that
     greenlet then: context variables, greenlet-locals and timeouts that are left behind must not meet the next request.
+    `log` gets the tracebacks.
     """
     if not middlewares:
         return handler
     inner = handler
     for each in reversed(middlewares):
-        inner = _Guard(each, inner, before_user_code) if each.is_user_code else _plain(each.call, inner)
+        inner = _Guard(each, inner, before_user_code, log) if each.is_user_code else _plain(each.call, inner)
     return Chain(inner, has_user_code(handler) or any(each.is_user_code for each in middlewares))
 
 
@@ -81,26 +84,27 @@ def _plain(call: Middleware, inner: Handler) -> Handler:
 class _Guard:
     """One user-written middleware in its place: the handler in front of `inner`."""
 
-    __slots__ = ("_before_user_code", "_bound", "_inner", "_reported_at_s")
+    __slots__ = ("_before_user_code", "_call", "_inner", "_report", "_timeout_s")
 
-    def __init__(self, bound: BoundMiddleware, inner: Handler, before_user_code: Callable[[], None]) -> None:
-        self._bound = bound
+    def __init__(self, bound: BoundMiddleware, inner: Handler, before_user_code: Callable[[], None], log: logging.Logger) -> None:
+        self._call = bound.call
+        self._timeout_s = bound.timeout_s
         self._inner = inner
         self._before_user_code = before_user_code
-        self._reported_at_s = float("-inf")
+        self._report = Report(bound.name, log)
 
     def __call__(self, request: Request) -> Response:
         """Return what the middleware answers. Raises MiddlewareError, MiddlewareTimeout, or the ProxyError it lets pass."""
         self._before_user_code()
-        visit = Visit(self._bound.name, self._inner, request, self._bound.timeout_s)
+        visit = Visit(self._inner, request, self._timeout_s, self._report)
         try:
             visit.begin()
-            response = self._bound.call(request, visit.call_next)
+            response = self._call(request, visit.call_next)
         except _PASSING:
-            close_bodies(visit.end(), self._bound.name)
+            close_bodies(visit.end(), self._report)
             raise
         except BaseException as error:
-            close_bodies(visit.end(), self._bound.name)
+            close_bodies(visit.end(), self._report)
             translated = self._translated(error, visit)
             if translated is error:
                 raise
@@ -108,17 +112,16 @@ class _Guard:
         return self._accepted(response, visit)
 
     def _accepted(self, response: object, visit: Visit) -> Response:
-        name = self._bound.name
         taken = visit.end()
         if visit.has_fired:  # the middleware swallowed its timeout; being late is not its own choice
-            close_bodies(taken if not isinstance(response, Response) else [response.body, *taken], name)
+            close_bodies([response.body, *taken] if isinstance(response, Response) else taken, self._report)
             raise self._late(visit, None)
         if not isinstance(response, Response):
-            close_bodies(taken, name)
-            log.error("middleware %s returned %s, not a Response", name, type(response).__name__)
+            close_bodies(taken, self._report)
+            self._report.wrong(f"returned {type(response).__name__}, not a Response")
             raise MiddlewareError
         if len(taken) != 1 or taken[0] is not response.body:
-            response.body = owning(response.body, taken, name)
+            response.body = owning(response.body, taken, self._report)
         return response
 
     def _translated(self, error: BaseException, visit: Visit) -> ProxyError:
@@ -128,23 +131,13 @@ class _Guard:
         if isinstance(error, ProxyError):
             return error
         if visit.passed_on is not None and visit.passed_on.__cause__ is error:
-            return visit.passed_on  # logged further inside
-        log.error("middleware %s failed", self._bound.name, exc_info=error)
+            return visit.passed_on  # reported further inside
+        self._report.failed("failed", error)
         return MiddlewareError()
 
     def _late(self, visit: Visit, error: BaseException | None) -> ProxyError:
-        """Return the error for a middleware whose time is over; say where it stood, not more often than is useful."""
+        """Return the error for a middleware whose time is over: its own, or the request's."""
         if visit.is_request_late:
             return visit.deadline.late()
-        now = monotonic()
-        if now - self._reported_at_s > _REPORT_EVERY_S:
-            self._reported_at_s = now
-            log.warning("middleware %s took longer than %gs%s", self._bound.name, self._bound.timeout_s, _place(error))
+        self._report.late(self._timeout_s, error)
         return MiddlewareTimeout()
-
-
-def _place(error: BaseException | None) -> str:
-    """Return where the middleware stood when its time was over: the innermost line that is not a library's, if we can tell."""
-    frames = traceback.extract_tb(error.__traceback__) if error is not None else []
-    own = [frame for frame in frames[1:] if "site-packages" not in frame.filename and "/gevent/" not in frame.filename]
-    return f" (in {own[-1].filename}:{own[-1].lineno}, {own[-1].name})" if own else ""

@@ -8,6 +8,7 @@ from greenproxy.deadline import Deadline
 from greenproxy.errors import MiddlewareError
 from greenproxy.messages import Body, Handler, Request, Response
 from greenproxy.middleware.bodies import close_bodies
+from greenproxy.middleware.report import Report
 from greenproxy.middleware.stopwatch import Stopwatch
 
 
@@ -18,12 +19,12 @@ class Visit:
     middleware further inside that was raised here as the `gevent.Timeout` it came from.
     """
 
-    __slots__ = ("_clock", "_inner", "_is_over", "_name", "_request", "_running", "_taken", "passed_on")
+    __slots__ = ("_clock", "_inner", "_is_over", "_report", "_request", "_running", "_taken", "passed_on")
 
-    def __init__(self, name: str, inner: Handler, request: Request, timeout_s: float) -> None:
-        self._name = name
+    def __init__(self, inner: Handler, request: Request, timeout_s: float, report: Report) -> None:
         self._inner = inner
         self._request = request
+        self._report = report
         self._clock = Stopwatch(timeout_s)
         self._running = 0  # a middleware may call several handlers at once, from greenlets of its own
         self._taken: list[Body] = []
@@ -82,7 +83,7 @@ class Visit:
 
     def _handed_over(self, response: Response) -> Response:
         if self._is_over:  # call_next ran in a greenlet that the middleware did not wait for
-            close_bodies([response.body], self._name)
+            close_bodies([response.body], self._report)
             raise RuntimeError("the middleware returned while its call_next was running")
         self._taken.append(response.body)
         return response

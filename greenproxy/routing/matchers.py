@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 
-from greenproxy.config.settings import RouteSettings
 from greenproxy.messages import Request
 from greenproxy.routing.table import Route
 
@@ -52,12 +51,3 @@ class Candidate:
 def compile_regex(text: str) -> re.Pattern[str]:
     """Return the regex of a `path = ~ ...` line; it may match anywhere unless it has anchors. Raises re.error."""
     return re.compile(text)
-
-
-def describe(settings: RouteSettings) -> str:
-    """Return a route's conditions in one line, as messages and the status page show them."""
-    hosts = ", ".join(settings.host) or "any host"
-    marks = {"exact": "= ", "regex": "~ "}
-    paths = ", ".join(marks.get(path.kind, "") + path.text for path in settings.path) or "any path"
-    rest = [", ".join(settings.method)] if settings.method else []
-    return "; ".join([hosts, paths, *rest, *(f"{name}: {value}" for name, value in settings.header)])

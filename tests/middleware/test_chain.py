@@ -16,7 +16,7 @@ from greenproxy.deadline import Deadline
 from greenproxy.errors import MiddlewareError, MiddlewareTimeout, NoBackend, NoRoute, RequestTimeout
 from greenproxy.messages import Handler, Middleware, Request, Response
 from greenproxy.middleware.chain import BoundMiddleware, chain, has_user_code
-from tests.fakes import ClosingBody
+from tests.fakes import ClosingBody, memory_logger
 
 FOREVER_S = 30.0
 
@@ -56,7 +56,7 @@ def raises(error: BaseException) -> Middleware:
 
 @pytest.fixture
 def messages(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    caplog.set_level(logging.DEBUG, "greenproxy.middleware")
+    caplog.set_level(logging.DEBUG, "greenproxy")
     return lambda: [record.getMessage() for record in caplog.records]
 
 
@@ -183,6 +183,13 @@ def test_what_stops_the_greenlet_or_the_worker_passes(error: BaseException) -> N
         chain([bound(stopped)], answers(body))(request())
     assert raised.value is error
     assert body.closed == 1
+
+
+def test_errors_go_to_the_log_that_is_given() -> None:
+    log, messages = memory_logger()
+    with pytest.raises(MiddlewareError):
+        chain([bound(raises(KeyError()), name="mine")], answers(), log=log)(request())
+    assert messages == ["middleware mine failed"]
 
 
 # ------------------------------------------------------------------ time
@@ -511,7 +518,7 @@ def test_failing_close_is_logged_and_hides_nothing(messages: Callable[[], list[s
 
     assert chain([bound(drops)], lambda _request: Response(body=next(left)))(request()).body == b"own"
     assert second.closed == 1
-    assert messages() == ["middleware mine: closing a response body failed"]
+    assert messages() == ["middleware mine could not close a response body"]
 
 
 def test_exception_in_a_generator_body_is_a_middleware_error(messages: Callable[[], list[str]]) -> None:
