@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import socket
 from collections.abc import Callable, Sequence
@@ -66,6 +67,8 @@ class House:
         for listener, sockets in listening:
             front = Front(listener, self._handler(listener), self._services)
             self._doors.open(front, sockets, max_accept=max_accept)
+        gc.collect()
+        gc.freeze()  # what is here now stays: the collector need not look at it with every round
 
     def stop(self, graceful_timeout_s: float, is_fast: Callable[[], bool], notify: Callable[[], None]) -> None:
         """Drain: wait until what is going on has ended, at most `graceful_timeout_s`, cut the rest, and close everything.

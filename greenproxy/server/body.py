@@ -56,7 +56,7 @@ class ClientBody:
         self._kept: bytes | None = None  # what read() returned, for whoever reads after it
         self._reader: object = None  # the greenlet that waits for the client's bytes
         self._is_being_read = False
-        self.is_cancelled = False  # nobody wants the rest
+        self.is_cancelled = False  # nobody wants the rest, or nobody can read it
         self._released: Event | None = None  # set when whoever reads it stops
 
     @property
@@ -92,6 +92,7 @@ class ClientBody:
         self._max_bytes = max_bytes
         length = self.content_length
         if max_bytes and length is not None and length > max_bytes:
+            self.is_cancelled = True
             raise BodyTooLarge
 
     def expect_continue_from_backend(self) -> bool:
@@ -160,11 +161,13 @@ class ClientBody:
         try:
             piece = decoder.feed(data)
         except Malformed as error:
+            self.is_cancelled = True
             raise BadRequest(f"The request body is malformed: {error}") from error
         if decoder.is_done and decoder.excess:
             self._source.buffer, decoder.excess = decoder.excess, b""
         self._exchange.bytes_in += len(piece)
         if self._max_bytes and self._exchange.bytes_in > self._max_bytes:
+            self.is_cancelled = True
             raise BodyTooLarge
         return piece
 
