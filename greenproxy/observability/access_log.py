@@ -50,7 +50,10 @@ class AccessLog:
         self._fd = self._open()
 
     def _open(self) -> int:
-        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644) if self._path else 1
+        if not self._path:
+            return 1
+        # O_NONBLOCK is for a named pipe: opening one that nobody reads must be an error, not a wait.
+        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
 
     def start(self) -> None:
         """Begin to write what comes, in a greenlet and a thread of its own."""
@@ -156,5 +159,5 @@ def _write_all(fd: int, data: bytes) -> None:
     while rest:
         try:
             rest = rest[os.write(fd, rest) :]
-        except BlockingIOError:  # somebody we share the pipe or terminal with made it non-blocking
+        except BlockingIOError:  # a named pipe, or somebody we share standard output with made it non-blocking
             _select([], [fd], [], 1.0)

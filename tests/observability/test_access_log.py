@@ -142,6 +142,13 @@ def test_file_that_cannot_be_opened_is_an_error_at_the_start(tmp_path: Path) -> 
         AccessLog(str(tmp_path / "nowhere" / "access.log"), "combined", LOG)
 
 
+def test_pipe_that_nobody_reads_is_an_error_at_the_start(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="No such device or address"):
+        AccessLog(str(path), "combined", LOG)
+
+
 def test_full_disk_is_one_line_and_no_error(monkeypatch: pytest.MonkeyPatch, messages: list[str]) -> None:
     monkeypatch.setattr(module, "_FLUSH_EVERY_S", 0.005)
     log = AccessLog("/dev/full", "combined", LOG)
@@ -240,10 +247,9 @@ def test_closing_does_not_wait_for_a_reader_that_never_reads(
             gevent.sleep(0.001)
 
 
-def test_pipe_that_somebody_made_non_blocking_is_waited_for(pipe: tuple[Path, int], messages: list[str]) -> None:
+def test_pipe_that_is_full_is_waited_for(pipe: tuple[Path, int], messages: list[str]) -> None:
     path, reader = pipe
     log = AccessLog(str(path), "combined", LOG)
-    os.set_blocking(log._fd, False)
     log.start()
     for n in range(2000):
         log.write(numbered(n))

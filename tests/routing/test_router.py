@@ -16,14 +16,6 @@ from greenproxy.routing.router import Router
 from greenproxy.routing.table import Route, condition_count, normal_host
 from tests.routing.requests import answers, chosen, get, router, settings
 
-
-class Raw:
-    """A request head as the parser gives it."""
-
-    def __init__(self, block: bytes) -> None:
-        self.block = block
-
-
 # ------------------------------------------------------------------ hosts
 
 
@@ -144,33 +136,6 @@ def test_any_of_several_fields_of_a_name_is_enough_and_all_header_lines_are_need
     house = router(settings("both", header=(("X-A", "1"), ("X-B", "2"))), default="default")
     assert chosen(house, get("/", headers=Headers([("X-A", "0"), ("x-a", "1"), ("X-B", "2")]))) == "both"
     assert chosen(house, get("/", headers=Headers([("X-A", "1")]))) == "default"
-
-
-@pytest.mark.parametrize(
-    ("block", "expected"),
-    [
-        (b"Host: a\r\nx-beta:  1 \r\n", "beta"),
-        (b"X-Beta:1\r\nHost: a\r\n", "beta"),
-        (b"X-Beta: 11\r\n", "default"),
-        (b"X-Beta: 0\r\nX-Beta: 1\r\n", "beta"),
-        (b"Y-X-Beta: 1\r\n", "default"),
-        (b"Y: X-Beta: 1\r\n", "default"),
-        (b"Y: a\tX-Beta: 1\r\n", "default"),
-        (b"", "default"),
-    ],
-)
-def test_header_condition_is_read_from_the_bytes_without_building_headers(block: bytes, expected: str) -> None:
-    house = router(settings("beta", header=(("X-Beta", "1"),)), default="default")
-    request = Request("GET", "/", path="/", raw=Raw(block))
-    assert chosen(house, request) == expected
-    assert request.headers_if_read is None
-
-
-def test_header_condition_sees_what_a_middleware_changed() -> None:
-    house = router(settings("beta", header=(("X-Beta", "1"),)), default="default")
-    request = Request("GET", "/", path="/", raw=Raw(b"X-Beta: 1\r\n"))
-    del request.headers["X-Beta"]
-    assert chosen(house, request) == "default"
 
 
 # ------------------------------------------------------------------ nothing fits
