@@ -68,7 +68,7 @@ def combined_line(exchange: Exchange) -> bytes:
     return (
         f'{client or "-"} - - [{clf_time()}] "{line or "-"}" {exchange.status or "000"} {exchange.bytes_out} '
         f'"{referer or "-"}" "{agent or "-"}" {_elapsed_s(exchange):.3f} '
-        f'{trace.upstream or "-"} {trace.backend or "-"} {upstream_time} {exchange.reason or "-"}\n'
+        f"{trace.upstream or '-'} {trace.backend or '-'} {upstream_time} {exchange.reason or '-'}\n"
     ).encode("ascii", "backslashreplace")
 
 

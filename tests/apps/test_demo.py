@@ -161,11 +161,12 @@ def test_process_serves_on_a_unix_socket_and_takes_it_away(started: Start, tmp_p
 
 
 PARENT = """
-import os, socket, subprocess, sys
+import os, socket, subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", sys.argv[1], repr({"path": sys.argv[2]}), "die"])
 with socket.socket(socket.AF_UNIX) as client:
     while client.connect_ex(sys.argv[2]):
         assert child.poll() is None
+        time.sleep(0.01)
 print(child.pid, flush=True)
 os._exit(0)
 """

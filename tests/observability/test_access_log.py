@@ -177,9 +177,7 @@ def test_end_of_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert '"GET /2 ' in link.read_text()
 
 
-def test_pipe_gets_whole_lines_in_pieces_that_cannot_be_mixed(
-    pipe: tuple[Path, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pipe_gets_whole_lines_in_pieces_that_cannot_be_mixed(pipe: tuple[Path, int], monkeypatch: pytest.MonkeyPatch) -> None:
     path, reader = pipe
     written: list[bytes] = []
     real_write = os.write
