@@ -19,7 +19,18 @@ class Exchange:
     line as received, when no request came of it.
     """
 
-    __slots__ = ("bytes_in", "bytes_out", "client", "ended_s", "first_line", "listener", "reason", "request", "started_s", "status")
+    __slots__ = (
+        "bytes_in",
+        "bytes_out",
+        "client",
+        "ended_s",
+        "first_line",
+        "listener",
+        "reason",
+        "request",
+        "started_s",
+        "status",
+    )
 
     def __init__(self, listener: str, client: ClientAddress) -> None:
         self.listener = listener

@@ -58,12 +58,11 @@ class Stream:
 
     def recv_after_wait(self, max_bytes: int, limit: Limit = NEVER) -> bytes:
         """As `recv`, for when nothing can have arrived yet: waits first and so saves a call that would fail."""
-        while True:
-            self._wait_readable(limit)
-            try:
-                return self._sock.recv(max_bytes)
-            except BlockingIOError:  # somebody else's event, or a wake-up without bytes
-                continue
+        self._wait_readable(limit)
+        try:
+            return self._sock.recv(max_bytes)
+        except BlockingIOError:  # somebody else's event, or a wake-up without bytes
+            return self.recv_after_wait(max_bytes, limit)
 
     def recv_into(self, buffer: memoryview, limit: Limit = NEVER) -> int:
         """Fill `buffer` with what is there and return how much; wait if nothing is. 0 is the end of the stream."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from random import random
 
 from greenproxy.errors import Blame, ProxyError, UpstreamError
 from greenproxy.exchange import Exchange
@@ -28,23 +27,28 @@ _BACKEND_REASONS = frozenset(_reasons(UpstreamError)) - {UpstreamError.reason}
 
 
 class Samples:
-    """At most MAX_SAMPLES durations out of all that were observed, each as likely to be kept as any other."""
+    """At most MAX_SAMPLES durations, evenly spread over all that were observed."""
 
-    __slots__ = ("kept", "seen")
+    __slots__ = ("_every", "_next", "kept", "seen")
 
     def __init__(self) -> None:
         self.kept: list[float] = []
         self.seen = 0
+        self._every = 1
+        self._next = 0
 
     def observe(self, seconds: float) -> None:
         """Take one duration into account."""
+        if self.seen == self._next:
+            self._keep(seconds)
         self.seen += 1
-        if self.seen <= MAX_SAMPLES:
-            self.kept.append(seconds)
-        else:
-            slot = int(random() * self.seen)
-            if slot < MAX_SAMPLES:
-                self.kept[slot] = seconds
+
+    def _keep(self, seconds: float) -> None:
+        if len(self.kept) == MAX_SAMPLES:  # full: every other one goes, and from now on every other one comes
+            del self.kept[1::2]
+            self._every *= 2
+        self.kept.append(seconds)
+        self._next = self.seen + self._every
 
     @property
     def rate(self) -> float:

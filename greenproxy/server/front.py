@@ -14,7 +14,6 @@ from gevent import get_hub
 from greenproxy.config.settings import ListenerSettings
 from greenproxy.deadline import Patience
 from greenproxy.errors import BodyTimeout, ProxyError, SendTimeout
-from greenproxy.exchange import Exchange
 from greenproxy.messages import ClientAddress, Handler, Request, Response
 from greenproxy.net.recycler import Recycler
 from greenproxy.net.stream import Stream
@@ -54,7 +53,6 @@ class Front:
         self.idle: dict[Connection, None] = {}  # between requests, or before the first
         self.reading: dict[Connection, None] = {}  # in the middle of a head
         self.lingering: dict[Connection, None] = {}  # closed for us, not yet for the client
-        self.busy: dict[Connection, Exchange] = {}
         self.requests = 0
         self.is_draining = False
         self._connection_closed = services.connection_closed

@@ -135,7 +135,6 @@ class Connection:
         )
         self._is_last = not head.keep_alive
         self._greenlet = getcurrent()
-        front.busy[self] = exchange
         try:
             try:
                 if head.content_length or head.is_chunked:
@@ -151,7 +150,6 @@ class Connection:
         finally:
             self._greenlet = None
             exchange.request = None  # request, reply and exchange know each other: a cycle would be left to the collector
-            del front.busy[self]
             front.requests += 1
 
     def _body(self, head: RequestHead, exchange: Exchange, reply: Reply) -> ClientBody:

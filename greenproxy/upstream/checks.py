@@ -30,9 +30,7 @@ _READ_BYTES = 16 * 1024
 class Checks:
     """Checks every backend each `health-interval`, which must not be 0, give or take a tenth."""
 
-    def __init__(
-        self, settings: UpstreamSettings, backends: Sequence[Backend], clock: Callable[[], float], rng: Random
-    ) -> None:
+    def __init__(self, settings: UpstreamSettings, backends: Sequence[Backend], clock: Callable[[], float], rng: Random) -> None:
         self._settings = settings
         self._clock = clock
         self._rng = rng

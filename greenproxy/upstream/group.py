@@ -101,9 +101,7 @@ class Upstream:
 
     # ------------------------------------------------------------------ leasing
 
-    def lease(
-        self, relay: RelaySettings, deadline: Deadline, tried: Collection[Backend] = (), fresh: bool = False
-    ) -> Lease:
+    def lease(self, relay: RelaySettings, deadline: Deadline, tried: Collection[Backend] = (), fresh: bool = False) -> Lease:
         """Return a connection to a backend, for one exchange.
 
         Waits for a slot (at most pool-queue-timeout) when every eligible backend is full, and for the handshake (at most

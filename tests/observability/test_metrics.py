@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import timeit
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -85,24 +85,18 @@ def test_many_samples_are_a_part_of_known_size(count: int) -> None:
     samples = Samples()
     for n in range(count):
         samples.observe(n)
-    assert len(set(samples.kept)) == len(samples.kept) == MAX_SAMPLES
-    assert samples.rate == pytest.approx(MAX_SAMPLES / count)
+    assert MAX_SAMPLES / 2 <= len(set(samples.kept)) == len(samples.kept) <= MAX_SAMPLES
+    assert samples.rate == pytest.approx(len(samples.kept) / count)
 
 
-def test_late_samples_are_kept_as_often_as_early_ones() -> None:
-    late = 0
-    for _ in range(50):
-        samples = Samples()
-        for n in range(1000):
-            samples.observe(n)
-        late += sum(1 for n in samples.kept if n >= 500)
-    assert 2300 < late < 2700  # of 5000: six standard deviations either way
-
-
-def test_counting_costs_about_a_microsecond() -> None:
-    metrics, done = Metrics(), proxied(reason="backend-reset")
-    per_call_s = min(timeit.repeat(lambda: metrics.finished(done), number=5000, repeat=5)) / 5000
-    assert per_call_s < 10e-6
+@given(st.integers(MAX_SAMPLES + 1, 5000))
+def test_samples_are_spread_evenly(count: int) -> None:
+    samples = Samples()
+    for n in range(count):
+        samples.observe(n)
+    gaps = {after - before for before, after in pairwise(samples.kept)}
+    assert len(gaps) == 1
+    assert count - samples.kept[-1] <= max(gaps)
 
 
 @pytest.mark.parametrize(
