@@ -13,6 +13,14 @@ from tests.frontdoor.edge import edge, get, open_gate, request_in_flight
 from tests.processes import is_running, wait_until
 
 
+def is_given_up(client: http.client.HTTPConnection) -> bool:
+    """Return whether a request was not served: cut, or told so while that was still possible."""
+    try:
+        return client.getresponse().status == 503
+    except (http.client.HTTPException, OSError):
+        return True
+
+
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_graceful_stop_finishes_what_is_in_flight(tmp_path: Path, signum: signal.Signals) -> None:
     with edge(tmp_path) as proxy, request_in_flight(proxy, proxy.port()) as client:
@@ -44,22 +52,19 @@ def test_second_int_makes_the_stop_fast(tmp_path: Path, second: signal.Signals) 
         proxy.send(signal.SIGINT)
         proxy.wait_for_log("stopping")
         assert proxy.stop(second, within_s=8) == 0
-        with pytest.raises((http.client.HTTPException, OSError)):
-            client.getresponse()
+        assert is_given_up(client)
 
 
 def test_quit_is_fast(tmp_path: Path) -> None:
     with edge(tmp_path) as proxy, request_in_flight(proxy, proxy.port()) as client:
         assert proxy.stop(signal.SIGQUIT, within_s=8) == 0
-        with pytest.raises((http.client.HTTPException, OSError)):
-            client.getresponse()
+        assert is_given_up(client)
 
 
 def test_request_that_outlasts_graceful_timeout_is_cut(tmp_path: Path) -> None:
     with edge(tmp_path, graceful_timeout="500ms") as proxy, request_in_flight(proxy, proxy.port()) as client:
         assert proxy.stop(within_s=8) == 0
-        with pytest.raises((http.client.HTTPException, OSError)):
-            client.getresponse()
+        assert is_given_up(client)
     assert "killed" not in proxy.log()
 
 
