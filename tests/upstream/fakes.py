@@ -24,22 +24,7 @@ from greenproxy.upstream.backend import Backend
 from greenproxy.upstream.group import Upstream
 from greenproxy.upstream.lease import Lease
 from tests.fakes import HandClock, memory_logger
-
-#: How long a test waits for what must happen; never for what must not.
-PATIENCE_S = 10.0
-
-
-def until(predicate: Callable[[], Any]) -> None:
-    """Let the hub run until `predicate()` holds; fail if that takes unreasonably long."""
-    with gevent.Timeout(PATIENCE_S, AssertionError("what the test waits for did not happen")):
-        while not predicate():
-            gevent.sleep(0.001)
-
-
-def settle() -> None:
-    """Let every greenlet run that can run now, and those that they wake."""
-    for _ in range(5):
-        gevent.sleep(0)
+from tests.hub import settle, until
 
 
 class MemoryStream:
