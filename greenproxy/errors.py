@@ -214,6 +214,13 @@ class ConnectFailed(UpstreamError):
     message = "The backend cannot be reached."
 
 
+class NoDescriptor(ConnectFailed):
+    """This process cannot open another socket. That says nothing about the backend, and another one does not help."""
+
+    retry, blame = Retry.NEVER, Blame.PROXY
+    message = "The proxy has no socket left."
+
+
 class ConnectTimeout(UpstreamError):
     """No connection to the backend within connect-timeout. Nothing was sent yet."""
 

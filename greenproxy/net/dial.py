@@ -12,7 +12,7 @@ from gevent import get_hub
 from gevent.hub import getcurrent
 
 from greenproxy.deadline import Limit
-from greenproxy.errors import ConnectFailed, ConnectRefused
+from greenproxy.errors import ConnectFailed, ConnectRefused, NoDescriptor
 from greenproxy.net.stream import Stream
 
 _WRITE = 2
@@ -50,7 +50,7 @@ def _open(target: SockAddr) -> _socket.socket:
     try:
         sock = _socket.socket(target.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     except OSError as error:
-        raise ConnectFailed(f"socket: {error.strerror}") from error
+        raise NoDescriptor(f"The proxy has no socket left: {error.strerror}.") from error
     if target.family != socket.AF_UNIX:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from greenproxy.deadline import Patience
-from greenproxy.errors import BackendInvalid, BackendReset
+from greenproxy.errors import BackendInvalid, BackendReset, ProxyError
 from greenproxy.net.stream import Stream
 from greenproxy.protocol.body import Malformed
 
@@ -27,22 +27,30 @@ class Decoder(Protocol):
 
 
 class RelayBody:
-    """An iterable of payload bytes with `close()`. `release(is_reusable)` is called exactly once.
+    """An iterable of payload bytes with `close()`. `release(is_complete)` is called exactly once, and `failed` before
+    it if the backend breaks it off.
 
     Iterating waits for the backend, at most `patience` each time. Raises ReadTimeout, BackendReset (also for an end
     before the announced one) or BackendInvalid.
     """
 
-    __slots__ = ("_decoder", "_first", "_patience", "_release", "_stream")
+    __slots__ = ("_decoder", "_failed", "_first", "_patience", "_release", "_stream")
 
     def __init__(
-        self, stream: Stream, decoder: Decoder, first: bytes, patience: Patience, release: Callable[[bool], None]
+        self,
+        stream: Stream,
+        decoder: Decoder,
+        first: bytes,
+        patience: Patience,
+        release: Callable[[bool], None],
+        failed: Callable[[ProxyError], None],
     ) -> None:
         self._stream = stream
         self._decoder = decoder
         self._first = first  # what came with the head, decoded already
         self._patience = patience
         self._release: Callable[[bool], None] | None = release
+        self._failed = failed
 
     @property
     def trailers(self) -> bytes:
@@ -66,8 +74,15 @@ class RelayBody:
         """Return the next payload bytes (b"" for none yet), None at the end."""
         decoder = self._decoder
         if decoder.is_done:
-            self._end(is_reusable=not decoder.excess)
+            self._end(is_complete=not decoder.excess)  # bytes behind the end are nothing to build on
             return None
+        try:
+            return self._receive(decoder)
+        except ProxyError as error:
+            self._failed(error)
+            raise
+
+    def _receive(self, decoder: Decoder) -> bytes | None:
         try:
             data = self._stream.recv(READ_BYTES, self._patience)
             if not data:
@@ -84,13 +99,13 @@ class RelayBody:
         if finish is None:
             raise BackendReset("The backend closed the connection in the middle of its answer.")
         finish()
-        self._end(is_reusable=False)
+        self._end(is_complete=True)
 
-    def _end(self, *, is_reusable: bool) -> None:
+    def _end(self, *, is_complete: bool) -> None:
         release, self._release = self._release, None
         if release is not None:
-            release(is_reusable)
+            release(is_complete)
 
     def close(self) -> None:
         """Give up the rest; the connection to the backend is dropped unless the body was exhausted. Never waits."""
-        self._end(is_reusable=self._decoder.is_done and not self._decoder.excess and not self._first)
+        self._end(is_complete=self._decoder.is_done and not self._decoder.excess and not self._first)

@@ -16,6 +16,7 @@ from greenproxy.errors import (
     BackendClosed,
     BackendInvalid,
     BackendReset,
+    ClientGone,
     ProxyError,
     ReadTimeout,
     RequestTimeout,
@@ -93,7 +94,10 @@ class Attempt:
         except BaseException as error:
             self._abandon(error, lease)
             raise
-        lease.succeeded()
+        # A backend that breaks off its bodies is failing too: it has succeeded when the body has, save where one that is out
+        # would have to wait for the end of a long one.
+        if type(body) is bytes or lease.is_trial:
+            lease.succeeded()
         return response
 
     # -------------------------------------------------------------- sending
@@ -219,11 +223,12 @@ class Attempt:
         if isinstance(decoder, ChunkedDecoder) and decoder.is_done and not decoder.trailers:
             self._response_ended(head.keep_alive and not decoder.excess)
             return first
-        ended: Callable[[bool], None] = self._response_ended if head.keep_alive else self._response_ended_for_good
+        is_last = kind == "eof" or not head.keep_alive
+        ended: Callable[[bool], None] = self._body_ended_for_good if is_last else self._body_ended
         patience = self._terms.read_patience
         if self._deadline is not NEVER:
             patience = Patience(self._terms.relay.read_timeout_s, ReadTimeout, self._deadline)
-        return RelayBody(stream, decoder, first, patience, ended)
+        return RelayBody(stream, decoder, first, patience, ended, self._body_failed)
 
     def _tunnel(self, head: ResponseHead, rest: bytes, stream: Stream) -> Tunnel:
         """A 101 to a request that asked for it becomes a tunnel (RFC 9110 section 7.8)."""
@@ -233,7 +238,18 @@ class Attempt:
 
     # -------------------------------------------------------------- the end of the lease
 
-    def _response_ended_for_good(self, _is_complete: bool) -> None:
+    def _body_failed(self, error: ProxyError) -> None:
+        if self._lease is not None and not isinstance(error, (RequestTimeout, ClientGone)):
+            self._lease.failed(error)
+
+    def _body_ended(self, is_complete: bool) -> None:
+        if is_complete and self._lease is not None:
+            self._lease.succeeded()
+        self._response_ended(is_complete)
+
+    def _body_ended_for_good(self, is_complete: bool) -> None:
+        if is_complete and self._lease is not None:
+            self._lease.succeeded()
         self._response_ended(False)  # the backend closes this connection
 
     def _response_ended(self, is_reusable: bool) -> None:

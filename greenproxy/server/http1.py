@@ -86,8 +86,12 @@ class Connection:
             return
         searched = len(self.buffer)
         self.buffer = self.buffer + data if searched else data
-        while self._serve_next(searched):
-            searched = 0
+        try:
+            while self._serve_next(searched):
+                searched = 0
+        except BaseException:  # killed: nobody will come back to it
+            self.close()
+            raise
 
     def _serve_next(self, searched: int) -> bool:
         """Serve the next request of the buffer. Returns whether there may be another."""

@@ -6,9 +6,11 @@ Transfer-Encoding or Connection is not believed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from typing import Protocol
+
+from greenlet import GreenletExit
 
 from greenproxy.deadline import Patience
 from greenproxy.errors import AppError, ClientGone, ProxyError, SendTimeout
@@ -145,7 +147,7 @@ class Reply:
         if framing == _UNDELIMITED:
             self.keep_alive = False
             self._is_close_delimited = True
-        pieces: Iterator[bytes] = iter(response.body)  # type: ignore[arg-type]
+        pieces: Iterator[bytes] = iter(response.body) if relay is not None else _foreign(response.body)  # type: ignore[arg-type]
         # Ours tells what it has; of anybody else's, the first piece is awaited, so that its failure can still be a page.
         first = relay.take_ready() if relay is not None else next(pieces, b"")
         self._check_length(framing, len(first))
@@ -222,6 +224,19 @@ class Reply:
             self._stream.send(data, self._patience)
         except OSError as error:
             raise ClientGone(f"The client's connection broke: {error}") from error
+
+
+def _foreign(body: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the pieces of a body that is not ours; whatever goes wrong in it is an AppError."""
+    try:
+        for piece in body:
+            if not isinstance(piece, (bytes, bytearray, memoryview)):
+                raise TypeError(f"a body must yield bytes, not {type(piece).__name__}")
+            yield bytes(piece)
+    except (ProxyError, GreenletExit, GeneratorExit):
+        raise
+    except BaseException as error:  # also a gevent.Timeout of its own
+        raise AppError from error
 
 
 def _fits(raw: ResponseHead, status: int, framing: int | None) -> bool:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from greenlet import GreenletExit
 
-from greenproxy.errors import ClientGone, InternalError, ProxyError, Stopped
+from greenproxy.errors import AppError, ClientGone, InternalError, ProxyError, Stopped
 from greenproxy.exchange import Exchange
 from greenproxy.messages import Handler, Request, Response
 
@@ -46,6 +46,8 @@ class Funnel:
             wire.send(response)
         except ProxyError as error:
             exchange.reason = error.reason
+            if isinstance(error, AppError):
+                self._log.error("the body of an answer failed: %s %s", request.method, request.target, exc_info=error)
             wire.fail(error)
         except GreenletExit:
             exchange.reason = Stopped.reason

@@ -37,6 +37,11 @@ class Lease:
         connection.uses += 1
         backend.requests += 1
 
+    @property
+    def is_trial(self) -> bool:
+        """Whether it is to show that a backend works again, and nothing has been shown yet."""
+        return self._is_trial
+
     def give_back(self) -> None:
         """End the lease; the connection may serve the next request: both messages on it ended cleanly."""
         if not self._is_over:
