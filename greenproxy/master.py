@@ -32,6 +32,7 @@ from greenproxy.process.endings import how_it_ended
 from greenproxy.process.listening import CannotListen, Door, open_doors, shown
 from greenproxy.process.prepared import Prepared, prepare
 from greenproxy.process.respawn import Respawn
+from greenproxy.process.rights import group_of, leave_groups, may_become
 from greenproxy.worker import CANNOT_BOOT, STOP_SIGNALS, ProxyWorker
 
 STOPPED, CANNOT_LISTEN, BAD_CONFIGURATION = 0, 1, 2
@@ -72,6 +73,11 @@ class StandaloneWorker(ProxyWorker):
         """Return all doors, which the master has opened."""
         return self.prepared.doors
 
+    def init_process(self) -> None:
+        """Leave the master's groups, then go on as every worker does."""
+        leave_groups(self.cfg.uid, self.cfg.gid)
+        super().init_process()
+
 
 class ProxyApplication(BaseApplication):
     """Gives the Arbiter the settings as gunicorn's. Raises gunicorn's ConfigError for a user or group that does not exist."""
@@ -102,12 +108,14 @@ class ProxyApplication(BaseApplication):
             "backlog": process.backlog,
             "pidfile": process.pid_file or None,
             "user": process.user or None,
-            "group": process.group or None,
+            "group": process.group or (group_of(process.user) if process.user else None),
             "proc_name": "greenproxy",
             "control_socket_disable": True,
         }
         for name, value in given.items():
             self.cfg.set(name, value)
+        if not may_become(self.cfg.uid, self.cfg.gid):
+            raise ConfigError("user, group: only root can run workers as somebody else")
 
     def load(self) -> None:
         """Return nothing: there is no WSGI application."""
