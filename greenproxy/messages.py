@@ -242,7 +242,28 @@ class Trace:
         self.retries = 0
 
 
-class Request:
+class Message:
+    """What a request and a response have in common: a head that is split into fields only when somebody asks for them."""
+
+    __slots__ = ("_headers", "raw")
+
+    raw: RawHead | None  # the bytes it came with; no longer true of the fields once `headers` was asked for
+    _headers: Headers | None
+
+    @property
+    def headers(self) -> Headers:
+        """The header fields; changes to them go out."""
+        if self._headers is None:
+            self._headers = Headers.from_block(self.raw.block) if self.raw is not None else Headers()
+        return self._headers
+
+    @property
+    def headers_if_read(self) -> Headers | None:
+        """The header fields if anybody asked for them, else None: then `raw` still says it all."""
+        return self._headers
+
+
+class Request(Message):
     """One request. Public to middleware; see `docs/middleware.md`.
 
     `method`, `target` (as the client sent it, origin-form), `path` (decoded, dots resolved), `query` (without `?`),
@@ -250,8 +271,8 @@ class Request:
     """
 
     __slots__ = (
-        "_headers", "_state", "body", "client", "deadline", "host", "inform", "is_peer_trusted", "method", "path", "peer",
-        "query", "raw", "request_id", "scheme", "target", "trace", "version",
+        "_state", "body", "client", "deadline", "host", "inform", "is_peer_trusted", "method", "path", "peer",
+        "query", "request_id", "scheme", "target", "trace", "version",
     )  # fmt: skip
 
     def __init__(
@@ -281,7 +302,7 @@ class Request:
         self.client = client
         self.body = body
         self.deadline = deadline
-        self.raw = raw  # the bytes it came with; no longer true of the fields once `headers` was asked for
+        self.raw = raw
         self.inform = inform
         self.is_peer_trusted = False  # what the peer says of earlier hops (X-Forwarded-For and the like) is believed
         self.peer = client  # the socket's other end; `client` may be somebody behind a trusted proxy
@@ -291,18 +312,6 @@ class Request:
         self._state: dict[str, Any] | None = None
 
     @property
-    def headers(self) -> Headers:
-        """The header fields; changes to them go to the backend."""
-        if self._headers is None:
-            self._headers = Headers.from_block(self.raw.block) if self.raw is not None else Headers()
-        return self._headers
-
-    @property
-    def headers_if_read(self) -> Headers | None:
-        """The header fields if anybody asked for them, else None: then `raw` still says it all."""
-        return self._headers
-
-    @property
     def state(self) -> dict[str, Any]:
         """A dict that the middleware of this request may share."""
         if self._state is None:
@@ -310,13 +319,13 @@ class Request:
         return self._state
 
 
-class Response:
+class Response(Message):
     """One answer. `body` is bytes or an iterable of bytes with an optional `close()`, as in WSGI.
 
     `reason` is one of `errors.REASONS` when the answer tells of a failure, else "".
     """
 
-    __slots__ = ("_headers", "body", "raw", "reason", "relayed", "status", "takeover")
+    __slots__ = ("body", "reason", "relayed", "status", "takeover")
 
     def __init__(
         self,
@@ -333,18 +342,6 @@ class Response:
         self.reason = ""
         self.takeover: Takeover | None = None  # called with the client's bytes after the head (CONNECT, Upgrade)
         self._headers = headers if headers is None or isinstance(headers, Headers) else Headers(headers)
-
-    @property
-    def headers(self) -> Headers:
-        """The header fields; changes to them go to the client."""
-        if self._headers is None:
-            self._headers = Headers.from_block(self.raw.block) if self.raw is not None else Headers()
-        return self._headers
-
-    @property
-    def headers_if_read(self) -> Headers | None:
-        """The header fields if anybody asked for them, else None: then `raw` still says it all."""
-        return self._headers
 
     def pieces(self) -> Iterator[bytes]:
         """Return the body's bytes piece by piece, whatever form it has. Each may be waited for, and can be read once."""
