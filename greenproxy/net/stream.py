@@ -25,6 +25,7 @@ _READ, _WRITE = 1, 2
 _LATE = object()  # what a timer switches into a waiting greenlet
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _FOREVER = float("inf")
+_CLOSED = "the connection was closed on this side"
 
 
 class Stream:
@@ -33,7 +34,9 @@ class Stream:
     Waits take a `limit` (a Deadline for a whole stage or a Patience for silence) and raise `limit.late()`.
     """
 
-    __slots__ = ("_error", "_is_armed", "_loop", "_on_readable", "_reader", "_sock", "_watcher", "_write_watcher", "_writer")
+    __slots__ = (
+        "_error", "_error_for", "_is_armed", "_loop", "_on_readable", "_reader", "_sock", "_watcher", "_write_watcher", "_writer",
+    )  # fmt: skip
 
     def __init__(self, sock: _socket.socket) -> None:
         sock.setblocking(False)
@@ -45,7 +48,8 @@ class Stream:
         self._writer: Any = None  # the greenlet that waits for room
         self._write_watcher: Any = None  # there only while it waits
         self._on_readable: Callable[[], None] | None = None
-        self._error: BaseException | None = None  # raised in the next wait
+        self._error: BaseException | None = None  # raised in the next wait ...
+        self._error_for: Any = None  # ... of this greenlet, None: of any
 
     # -------------------------------------------------------------- receiving
 
@@ -193,21 +197,33 @@ class Stream:
             callback()
 
     def interrupt(self, error: BaseException) -> None:
-        """Raise `error` in whoever waits in this stream, or in the next wait. May be called from anywhere."""
+        """Raise `error` in whoever waits in this stream (in the reader, if two do), or when nobody does, in the next wait.
+
+        Whoever was served in this very moment gets it in its next wait, and nobody else does. May be called from anywhere.
+        """
         self._error = error
-        if self._reader is not None or self._writer is not None:
+        self._error_for = self._reader if self._reader is not None else self._writer
+        if self._error_for is not None:
             self._loop.run_callback(self._throw)
 
     def _throw(self) -> None:
-        waiting = self._reader if self._reader is not None else self._writer
-        if waiting is not None and self._error is not None:
-            error, self._error = self._error, None
+        waiting = self._error_for
+        if self._error is not None and waiting is not None and (waiting is self._reader or waiting is self._writer):
+            error, self._error, self._error_for = self._error, None, None
             waiting.throw(error)
 
+    def _abort(self, waiting: Any) -> None:
+        """Tell a greenlet that waited when this stream was closed."""
+        if waiting is self._reader or waiting is self._writer:
+            waiting.throw(ConnectionAbortedError(_CLOSED))
+
     def _raise_error(self) -> None:
-        error, self._error = self._error, None
-        assert error is not None
-        raise error
+        """Raise what `close` or `interrupt` left for the greenlet that wants to wait."""
+        if self._watcher is None:
+            raise ConnectionAbortedError(_CLOSED)
+        if self._error is not None and (self._error_for is None or self._error_for is getcurrent()):
+            error, self._error, self._error_for = self._error, None, None
+            raise error
 
     # -------------------------------------------------------------- parking
 
@@ -235,7 +251,7 @@ class Stream:
         return self._watcher is None
 
     def close(self) -> None:
-        """Close the socket; a greenlet that waits in it gets ConnectionAbortedError. Idempotent, never waits."""
+        """Close the socket; greenlets that wait in it get ConnectionAbortedError. Idempotent, never waits."""
         watcher, self._watcher = self._watcher, None
         if watcher is None:
             return
@@ -243,9 +259,12 @@ class Stream:
         watcher.close()
         self._drop_write_watcher()
         self._on_readable = None
-        self._is_armed = True  # so that a wait that begins now starts no watcher
+        self._is_armed = True  # so that `park` starts no watcher
         self._sock.close()
-        self.interrupt(ConnectionAbortedError("the connection was closed on this side"))
+        self._error = self._error or ConnectionAbortedError(_CLOSED)  # so that no wait begins
+        for waiting in (self._reader, self._writer):
+            if waiting is not None:
+                self._loop.run_callback(self._abort, waiting)
 
     def reset(self) -> None:
         """Close so that the peer sees a reset instead of an orderly end: what it has is not the whole."""
