@@ -11,7 +11,7 @@ from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection, serve
 
 from tests.client import RawClient, ask, get
-from tests.conftest import StartProxy
+from tests.conftest import MakeBackend, StartProxy
 from tests.e2e.house import House
 from tests.scripted import ScriptedBackend
 from tests.scripts import Connection, answer, expect_head, expect_request, hang, send
@@ -160,3 +160,22 @@ health-interval = 0
         latency = socket_.ping()
         assert latency.wait(10)
     assert ask(running.address(), get()).status in (400, 426)
+
+
+def test_an_open_tunnel_does_not_outlive_the_graceful_timeout(proxy: StartProxy, scripted: MakeBackend) -> None:
+    backend = scripted([expect_head, send(AGREE), say_it_back])
+    running = proxy(f"""
+[greenproxy]
+graceful-timeout = 500ms
+[listener:web]
+bind = 127.0.0.1:0
+[upstream:chat]
+backends = {backend.url}
+health-interval = 0
+""")
+    with RawClient(running.address()) as client:
+        client.ask(ASK)
+        client.send(b"still here")
+        assert client.take(10) == b"still here"
+        assert running.stop() == 0
+        assert client.is_closed()
