@@ -1,7 +1,6 @@
 """The master of `greenproxy -c`: gunicorn's Arbiter with our start, our stop and our words.
 
-The only module that overrides gunicorn. What the Arbiter says at level info is for those who debug gunicorn, and becomes
-debug; what users read is said here.
+The only module that overrides the Arbiter, which is no documented interface: what a new gunicorn changes is mended here.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from time import monotonic
 from typing import Any, NoReturn
@@ -20,20 +18,19 @@ from gunicorn import systemd
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import ConfigError, HaltServer
-from gunicorn.glogging import Logger
 from gunicorn.pidfile import Pidfile
 
 from greenproxy import __version__
 from greenproxy.config.settings import Settings
 from greenproxy.observability.board import Board
-from greenproxy.observability.error_log import ErrorLog, set_up
 from greenproxy.process.demos import Demos
 from greenproxy.process.endings import how_it_ended
-from greenproxy.process.listening import CannotListen, Door, open_doors, shown
-from greenproxy.process.prepared import Prepared, prepare
+from greenproxy.process.listening import CannotListen, open_doors, shown
+from greenproxy.process.master_log import MasterLog
+from greenproxy.process.prepared import prepare
 from greenproxy.process.respawn import Respawn
-from greenproxy.process.rights import group_of, leave_groups, may_become
-from greenproxy.worker import CANNOT_BOOT, STOP_SIGNALS, ProxyWorker
+from greenproxy.process.rights import group_of, may_become
+from greenproxy.worker import CANNOT_BOOT, STOP_SIGNALS, StandaloneWorker
 
 STOPPED, CANNOT_LISTEN, BAD_CONFIGURATION = 0, 1, 2
 _TICK_S = 1.0
@@ -41,42 +38,6 @@ _TICK_WHILE_STARTING_S = 0.02
 #: Workers cut what is left when graceful-timeout is over; so much later those that could not are killed.
 _BEFORE_KILL_S = 2
 _NO_LIMIT_S = 10**9
-
-
-class MasterLog(Logger):
-    """Stands where the Arbiter and its workers expect gunicorn's logger, and writes our error log."""
-
-    def setup(self, cfg: Any) -> None:
-        """Open the error log that `cfg` names. Raises OSError if that is not possible."""
-        self.cfg = cfg
-        self._handler: ErrorLog = set_up(cfg.errorlog, cfg.loglevel)
-        self.error_log = logging.getLogger("greenproxy")
-
-    def info(self, msg: str, *args: object, **kwargs: Any) -> None:
-        """Log what the Arbiter tells about itself."""
-        self.error_log.debug(msg, *args, **kwargs)
-
-    def reopen_files(self) -> None:
-        """Follow a log file that was moved away."""
-        self._handler.reopen()
-
-
-class StandaloneWorker(ProxyWorker):
-    """A worker whose master is ours."""
-
-    def prepare(self) -> Prepared:
-        """Return what the master has prepared for all workers."""
-        prepared: Prepared = self.app.prepared
-        return prepared
-
-    def doors(self) -> Sequence[Door]:
-        """Return all doors, which the master has opened."""
-        return self.prepared.doors
-
-    def init_process(self) -> None:
-        """Leave the master's groups, then go on as every worker does."""
-        leave_groups(self.cfg.uid, self.cfg.gid)
-        super().init_process()
 
 
 class ProxyApplication(BaseApplication):

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import contextlib
+import encodings.idna  # noqa: F401 - found by name, at the first look-up: after rights are given up it may be out of reach
 import logging
 import math
 import os
@@ -33,6 +34,7 @@ from greenproxy.config.user_code import module_path
 from greenproxy.process.guest import Guest
 from greenproxy.process.listening import Door
 from greenproxy.process.prepared import Prepared, free_slot
+from greenproxy.process.rights import leave_groups
 
 #: Blocked by our master around a fork, so that none is lost before the worker listens.
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
@@ -233,3 +235,21 @@ class ProxyWorker(Worker):
         log.handle(log.makeRecord(log.name, logging.CRITICAL, __file__, 0, about, (), None, sinfo="\n".join(_stacks())))
         self.cfg.worker_abort(self)
         os._exit(1)
+
+
+class StandaloneWorker(ProxyWorker):
+    """A worker whose master is ours, `greenproxy -c`."""
+
+    def prepare(self) -> Prepared:
+        """Return what the master has prepared for all workers."""
+        prepared: Prepared = self.app.prepared
+        return prepared
+
+    def doors(self) -> Sequence[Door]:
+        """Return all doors, which the master has opened."""
+        return self.prepared.doors
+
+    def init_process(self) -> None:
+        """Leave the master's groups, then go on as every worker does."""
+        leave_groups(self.cfg.uid, self.cfg.gid)
+        super().init_process()
