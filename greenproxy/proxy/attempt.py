@@ -58,7 +58,7 @@ class Attempt:
     """
 
     __slots__ = (
-        "_deadline", "_interim", "_is_responding", "_is_reusable", "_lease", "_outgoing", "_request", "_terms", "_upload",
+        "_deadline", "_interim", "_is_responding", "_is_reusable", "_lease", "_outgoing", "_request", "_terms", "_upload", "_was_broken_off",
         "has_streamed", "was_answered", "was_written",
     )  # fmt: skip
 
@@ -72,6 +72,7 @@ class Attempt:
         self._is_responding = True
         self._is_reusable = True
         self._interim = 0
+        self._was_broken_off = False  # sending failed
         self.was_written = False
         self.was_answered = False
         self.has_streamed = False
@@ -116,7 +117,8 @@ class Attempt:
         except OSError as error:
             if not self.was_written:
                 raise BackendReset(f"The backend closed the connection: {error}") from error
-            return  # it may have answered before it closed: the answer, or its absence, is read next
+            self._was_broken_off = True
+            return  # it may have answered before: the answer, or its absence, is read next
         if outgoing.held is None:
             self._start_upload(stream)
 
@@ -141,6 +143,8 @@ class Attempt:
         self._upload.start(self._terms.recycler)
 
     def _upload_ended(self, is_whole: bool) -> None:
+        if self._upload is not None and self._upload.was_refused:
+            self._was_broken_off = True
         self._upload = None
         self._is_reusable = self._is_reusable and is_whole
         self._settle()
@@ -184,7 +188,8 @@ class Attempt:
         except OSError as error:
             raise BackendReset(f"The backend broke the connection: {error}") from error
         if not data:
-            raise BackendClosed
+            # Whoever sent has been given the reset; whoever receives sees an orderly end.
+            raise BackendReset if self._was_broken_off else BackendClosed
         self.was_answered = True
         return data
 

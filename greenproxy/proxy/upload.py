@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from greenproxy.deadline import Patience
-from greenproxy.errors import ProxyError
+from greenproxy.errors import AppError, ProxyError
 from greenproxy.net.recycler import Recycler
 from greenproxy.net.stream import Stream
 from greenproxy.protocol.body import encode_chunk, last_chunk
@@ -34,7 +34,7 @@ class Upload:
         self._patience = patience
         self._ended = ended
         self._is_chunked = is_chunked
-        self.is_running = True
+        self.was_refused = False  # the backend broke the connection while it was sent
 
     def start(self, recycler: Recycler) -> None:
         """Begin in a greenlet of its own."""
@@ -52,12 +52,15 @@ class Upload:
             is_whole = True
         except OSError:
             # The backend wants no more of it. What it has to say about that, the other direction reads.
-            is_whole = False
+            self.was_refused = True
         except ProxyError as error:
             # The client's fault, or a backend that does not read: the exchange is over, and waits for the response.
             self._stream.interrupt(error)
+        except Exception as error:  # a body that a middleware made
+            failure = AppError()
+            failure.__cause__ = error
+            self._stream.interrupt(failure)
         finally:
-            self.is_running = False
             close = getattr(pieces, "close", None)
             if close is not None:
                 close()
