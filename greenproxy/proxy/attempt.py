@@ -58,8 +58,8 @@ class Attempt:
     """
 
     __slots__ = (
-        "_deadline", "_interim", "_is_responding", "_is_reusable", "_lease", "_outgoing", "_request", "_terms", "_upload", "_was_broken_off",
-        "has_streamed", "was_answered", "was_written",
+        "_deadline", "_interim", "_is_responding", "_is_reusable", "_lease", "_outgoing", "_request", "_terms", "_upload",
+        "_was_broken_off", "has_streamed", "was_answered", "was_written",
     )  # fmt: skip
 
     def __init__(self, terms: Terms, request: Request, outgoing: Outgoing, deadline: Deadline) -> None:

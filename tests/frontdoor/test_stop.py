@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -21,12 +22,19 @@ def is_given_up(client: http.client.HTTPConnection) -> bool:
         return True
 
 
+def is_refused(port: int) -> bool:
+    """Return whether nobody listens there."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) != 0
+
+
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_graceful_stop_finishes_what_is_in_flight(tmp_path: Path, signum: signal.Signals) -> None:
     with edge(tmp_path) as proxy, request_in_flight(proxy, proxy.port()) as client:
         workers = proxy.workers()
         proxy.send(signum)
         proxy.wait_for_log("stopping: requests in flight may finish within 15 s")
+        wait_until(lambda: is_refused(proxy.port()))  # the workers drain now
         open_gate(proxy)
         answer = client.getresponse()
         assert int(answer.read()) in workers
