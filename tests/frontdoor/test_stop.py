@@ -34,7 +34,7 @@ def test_graceful_stop_finishes_what_is_in_flight(tmp_path: Path, signum: signal
         workers = proxy.workers()
         proxy.send(signum)
         proxy.wait_for_log("stopping: requests in flight may finish within 15 s")
-        wait_until(lambda: is_refused(proxy.port()))  # the workers drain now
+        wait_until(lambda: is_refused(proxy.port()), "the workers to drain")
         open_gate(proxy)
         answer = client.getresponse()
         assert int(answer.read()) in workers
