@@ -14,7 +14,8 @@ from greenproxy.protocol.fields import HOP_BY_HOP, QUOTED, TOKEN, VALUE, is_forw
 MAX_CHUNK_LINE_BYTES = 4096
 
 # At most 15 digits: 2^60, so that no 64-bit reader overflows. Extensions are read and dropped (RFC 9112 section 7.1.1).
-_chunk_line = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;" + TOKEN + rb"(?:=(?:" + TOKEN + rb"|" + QUOTED + rb"))?)*+\r\n").fullmatch
+# Not possessive: some 3.11 of CPython then accept a half-read last extension. Linear all the same: no token holds a `;`.
+_chunk_line = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;" + TOKEN + rb"(?:=(?:" + TOKEN + rb"|" + QUOTED + rb"))?)*\r\n").fullmatch
 _trailer_line = re.compile(rb"(" + TOKEN + rb"):" + VALUE + rb"\r\n").fullmatch
 
 # Fields that must be known before the body, or that would change what is already decided (RFC 9110 section 6.5.1).
