@@ -16,6 +16,7 @@ from greenproxy.protocol.body import ChunkedDecoder, LengthDecoder, Malformed
 
 READ_BYTES = 128 * 1024
 MAX_TRAILER_BYTES = 16 * 1024
+_FOREVER = float("inf")
 
 
 class BodyCancelled(ClientGone):
@@ -83,10 +84,14 @@ class ClientBody:
         return self._is_being_read
 
     def wait_released(self) -> None:
-        """Wait until whoever reads it stops, at the end of the body or before."""
-        if self._is_being_read:
-            self._released = Event()
-            self._released.wait()
+        """Wait until whoever reads it stops, at the end of the body or before; it is stopped when it does not get on."""
+        self._released = released = Event()
+        seconds = self._patience.remaining_s()
+        while self._is_being_read:
+            came = self._exchange.bytes_in
+            if not released.wait(None if seconds == _FOREVER else seconds) and self._exchange.bytes_in == came:
+                self.cancel()  # what it did not read yet will be thrown away: it must not go on behind that
+                return
 
     def set_limit(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -106,7 +111,9 @@ class ClientBody:
             if kept:
                 yield kept
             while not self._decoder.is_done:
-                piece = self._take() or self._receive()
+                piece = self._take()
+                if not piece and not self._decoder.is_done:  # the end of a chunked body brings no bytes
+                    piece = self._receive()
                 if piece:
                     yield piece
         finally:
@@ -142,6 +149,8 @@ class ClientBody:
 
     def _receive(self) -> bytes:
         """Wait for the next bytes of the body."""
+        if self.is_cancelled:
+            raise BodyCancelled
         if self._send_continue is not None:
             send_continue, self._send_continue = self._send_continue, None
             send_continue()

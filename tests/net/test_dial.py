@@ -16,7 +16,7 @@ import pytest
 from greenproxy.deadline import Deadline, Limit, Patience
 from greenproxy.errors import ConnectFailed, ConnectRefused, ConnectTimeout, NoDescriptor
 from greenproxy.net.dial import SockAddr, dial
-from tests.hub import is_waiting, settle, watchers
+from tests.hub import is_waiting, poll, watchers
 from tests.scripted import ScriptedBackend
 
 PATIENT = Deadline.after(30, ConnectTimeout)
@@ -208,7 +208,7 @@ def test_whoever_is_killed_while_dialling_leaves_no_descriptor(
 ) -> None:
     before = open_sockets(), watchers()
     dialling = gevent.spawn(dial, black_hole, limit)
-    settle()
+    poll()
     assert is_waiting(dialling)
     dialling.kill(error())
     assert (open_sockets(), watchers()) == before

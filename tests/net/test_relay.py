@@ -14,7 +14,7 @@ from greenproxy.errors import BackendInvalid, BackendReset, ClientGone, ProxyErr
 from greenproxy.net.relay import Decoder, RelayBody
 from greenproxy.net.stream import Stream
 from greenproxy.protocol.body import ChunkedDecoder, EofDecoder, LengthDecoder
-from tests.hub import HubSocket, is_waiting, reset, settle, watchers
+from tests.hub import HubSocket, is_waiting, poll, reset, watchers
 from tests.net.conftest import MakePair
 
 PATIENT = Patience(10, ReadTimeout)
@@ -125,7 +125,7 @@ def test_a_body_that_comes_byte_by_byte_is_the_same(relay: MakeRelay, kind: str)
     reader = gevent.spawn(it.read)
     for byte in data:
         it.backend.sendall(bytes((byte,)))
-        settle()
+        poll()
     it.backend.close()
     assert (reader.get(), it.released) == (b"hello world", [True])
 
@@ -223,7 +223,7 @@ def test_closing_does_not_wait(relay: MakeRelay) -> None:
 def test_a_body_whose_reader_was_killed_waits_for_its_close(relay: MakeRelay, error: type[BaseException]) -> None:
     it = relay(LengthDecoder(11))
     reader = gevent.spawn(it.read)
-    settle()
+    poll()
     assert is_waiting(reader)
     reader.kill(error())
     before = list(it.released)
@@ -234,7 +234,7 @@ def test_a_body_whose_reader_was_killed_waits_for_its_close(relay: MakeRelay, er
 def test_a_reader_that_was_killed_leaves_no_timer(relay: MakeRelay) -> None:
     it = relay(LengthDecoder(11))
     reader = gevent.spawn(it.read)
-    settle()
+    poll()
     before = watchers()
     reader.kill()
     assert watchers() < before

@@ -12,7 +12,7 @@ import pytest
 from greenproxy.deadline import Deadline, Limit, Patience
 from greenproxy.errors import ReadTimeout, RequestTimeout
 from greenproxy.net.stream import Stream
-from tests.hub import read_all, reset, settle, turns, until, watchers
+from tests.hub import poll, read_all, reset, turns, until, watchers
 from tests.net.conftest import MakePair
 
 SMALL = 4096  # what the kernel holds, roughly
@@ -50,7 +50,7 @@ def test_what_is_there_is_received(pair: MakePair, receive: Receive) -> None:
 def test_what_is_not_there_is_waited_for(pair: MakePair, receive: Receive) -> None:
     stream, peer = pair()
     greenlet = gevent.spawn(receive, stream, PATIENT)
-    settle()
+    poll()
     assert not greenlet.ready()
     peer.sendall(b"later")
     assert greenlet.get() == b"later"
@@ -67,7 +67,7 @@ def test_the_end_is_no_bytes(pair: MakePair, receive: Receive) -> None:
 def test_an_end_that_comes_later_wakes_the_reader(pair: MakePair, receive: Receive) -> None:
     stream, peer = pair()
     greenlet = gevent.spawn(receive, stream, PATIENT)
-    settle()
+    poll()
     peer.close()
     assert greenlet.get() == b""
 
@@ -86,7 +86,7 @@ def test_one_wait_after_the_other_gets_one_piece_after_the_other(pair: MakePair,
     pieces = []
     for n in range(3):
         greenlet = gevent.spawn(receive, stream, PATIENT)
-        settle()
+        poll()
         peer.sendall(b"%d" % n)
         pieces.append(greenlet.get())
     assert pieces == [b"0", b"1", b"2"]

@@ -11,7 +11,7 @@ from gevent import get_hub
 from greenproxy.deadline import Patience
 from greenproxy.errors import ReadTimeout
 from greenproxy.net.stream import Stream
-from tests.hub import HubSocket, reset, settle, turns, until, watchers
+from tests.hub import HubSocket, poll, reset, turns, until, watchers
 from tests.net.conftest import MakePair
 
 PATIENT = Patience(10, ReadTimeout)
@@ -190,7 +190,7 @@ def test_unparking_what_is_closed_is_harmless(parked: Parked) -> None:
 def test_a_reader_comes_before_the_callback(parked: Parked) -> None:
     stream, peer, bell = parked
     reader = gevent.spawn(stream.recv, 10, PATIENT)
-    settle()
+    poll()
     peer.sendall(b"mine")
     assert (reader.get(), bell.rings) == (b"mine", 0)
 
@@ -198,7 +198,7 @@ def test_a_reader_comes_before_the_callback(parked: Parked) -> None:
 def test_the_callback_is_still_there_behind_the_reader(parked: Parked) -> None:
     stream, peer, bell = parked
     reader = gevent.spawn(stream.recv, 10, PATIENT)
-    settle()
+    poll()
     peer.sendall(b"first")
     reader.join()
     peer.sendall(b"second")

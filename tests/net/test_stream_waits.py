@@ -12,7 +12,7 @@ from gevent import get_hub
 from greenproxy.deadline import Limit, Patience
 from greenproxy.errors import ClientGone, ReadTimeout
 from greenproxy.net.stream import Stream
-from tests.hub import HubSocket, is_waiting, read_all, settle, until, watchers
+from tests.hub import HubSocket, is_waiting, poll, read_all, until, watchers
 from tests.net.conftest import MakePair
 
 SMALL = 4096
@@ -38,7 +38,7 @@ def waiting(pair: MakePair) -> Callable[[Wait], tuple[Stream, HubSocket, gevent.
     def begin(wait: Wait) -> tuple[Stream, HubSocket, gevent.Greenlet[..., Any]]:
         stream, peer = pair(buffers=SMALL)
         greenlet = gevent.spawn(wait, stream, PATIENT)
-        settle()
+        poll()
         assert is_waiting(greenlet)
         return stream, peer, greenlet
 
@@ -99,7 +99,7 @@ def test_a_waiter_that_was_served_in_the_same_turn_is_not_interrupted_twice(wait
     stream.interrupt(ClientGone())
     stream.interrupt(ClientGone())
     greenlet.join()
-    settle()
+    poll()
     assert stream.recv(100, PATIENT) == b"x"
 
 
@@ -171,7 +171,7 @@ def test_closing_leaves_no_watcher(pair: MakePair, wait: Wait) -> None:
     before = watchers()
     stream, _ = pair(buffers=SMALL)
     greenlet = gevent.spawn(wait, stream, PATIENT)
-    settle()
+    poll()
     stream.close()
     greenlet.join()
     assert watchers() == before
@@ -259,7 +259,7 @@ def test_the_peer_of_a_reset_stream_sees_a_reset(pair: MakePair) -> None:
 def test_whoever_is_killed_while_waiting_ends_at_once(waiting: Begin, wait: Wait, error: type[BaseException]) -> None:
     _, _, greenlet = waiting(wait)
     greenlet.kill(error(), block=False)
-    settle()
+    poll()
     assert greenlet.dead
 
 
@@ -299,10 +299,10 @@ def test_closing_after_a_kill_leaves_no_watcher(pair: MakePair, wait: Wait) -> N
     before = watchers()
     stream, _ = pair(buffers=SMALL)
     greenlet = gevent.spawn(wait, stream, PATIENT)
-    settle()
+    poll()
     greenlet.kill()
     stream.close()
-    settle()
+    poll()
     assert watchers() == before
 
 
@@ -311,5 +311,5 @@ def test_a_kill_and_a_close_in_the_same_turn_raise_one_error_only(waiting: Begin
     stream, _, greenlet = waiting(wait)
     get_hub().loop.run_callback(stream.close)
     greenlet.kill(ClientGone(), block=False)
-    settle()
+    poll()
     assert isinstance(greenlet.exception, (ClientGone, ConnectionAbortedError))

@@ -9,7 +9,7 @@ from gevent.event import Event
 from greenproxy.messages import Request, Response
 from tests.client import get, post
 from tests.fronts import MakeFront
-from tests.hub import settle, turns, until
+from tests.hub import poll, turns, until
 
 
 def say_target(request: Request) -> Response:
@@ -81,7 +81,7 @@ def test_every_connection_is_closed_once(front: MakeFront) -> None:
     client.ask(get("/", "Connection: close"))
     client.leave()
     until(lambda: it.closed)
-    settle()
+    poll()
     assert (it.closed, it.connections) == (1, 0)
 
 
@@ -130,9 +130,9 @@ def test_a_request_that_comes_during_another_waits_for_it(front: MakeFront) -> N
 
     client = front(handler).connect()
     client.send(get("/slow"))
-    settle()
+    poll()
     client.send(get("/next"))
-    settle()
+    poll()
     gate.set()
     assert [client.answer().body for _ in range(2)] == [b"/slow", b"/next"]
 
@@ -146,9 +146,9 @@ def test_a_pipelined_request_does_not_spin_the_loop(front: MakeFront) -> None:
 
     client = front(handler).connect()
     client.send(get())
-    settle()
+    poll()
     client.send(get())
-    settle()
+    poll()
     spins = turns()
     gate.set()
     for _ in range(2):
@@ -228,9 +228,9 @@ def test_connect_is_no_method_here_and_the_answer_says_which_are(front: MakeFron
 def test_whatever_a_refused_client_goes_on_to_send_it_can_read_why(front: MakeFront) -> None:
     client = front(say_target).connect()
     client.send(b"nonsense\r\n\r\n")
-    settle()
+    poll()
     for _ in range(20):
         client.send(b"x" * 50_000)
-        settle()
+        poll()
     client.half_close()
     assert (client.answer().status, client.until_closed()) == (400, b"")

@@ -8,7 +8,7 @@ import pytest
 from greenproxy.messages import Request, Response
 from tests.client import get
 from tests.fronts import MakeFront, recycled_greenlets
-from tests.hub import settle, turns, until
+from tests.hub import poll, turns, until
 
 
 def say_target(request: Request) -> Response:
@@ -23,7 +23,7 @@ def test_a_head_may_come_byte_by_byte(front: MakeFront) -> None:
     client = front(say_target).connect()
     for byte in get("/slow"):
         client.send(bytes((byte,)))
-        settle()
+        poll()
     assert client.answer().body == b"/slow"
 
 
@@ -31,7 +31,7 @@ def test_connections_that_are_silent_hold_no_greenlet(front: MakeFront) -> None:
     it = front(say_target)
     for _ in range(10):
         it.connect()
-    settle()
+    poll()
     assert (len(it.front.idle), recycled_greenlets()) == (10, 0)
 
 
@@ -164,7 +164,7 @@ def test_a_timeout_of_zero_is_none(front: MakeFront, setting: str) -> None:
     half.send(get("/half")[:-2])
     until(lambda: it.front.reading)
     it.front.sweep()
-    settle()
+    poll()
     half.send(b"\r\n")
     assert (half.answer().body, silent.ask(get("/silent")).body) == (b"/half", b"/silent")
 
