@@ -21,6 +21,7 @@ from greenproxy.exchange import Exchange
 from greenproxy.messages import Handler, Request, Response
 from greenproxy.net.recycler import Recycler
 from greenproxy.observability.error_pages import error_response
+from greenproxy.observability.metrics import Metrics
 from greenproxy.server.front import Front, Services
 from greenproxy.server.serve import Funnel
 from tests.fakes import memory_logger
@@ -44,6 +45,7 @@ class LoneFront:
 
     def __init__(self, handler: Handler, **settings: Any) -> None:
         self.endings: list[Ending] = []
+        self.metrics = Metrics()
         self.logged = 0
         self.accepted = self.closed = 0
         logger, self.log = memory_logger()
@@ -54,6 +56,7 @@ class LoneFront:
         self._sweep: Any = None
 
     def _count(self, exchange: Exchange) -> None:
+        self.metrics.finished(exchange)
         self.endings.append(
             Ending(exchange.status, exchange.reason, exchange.bytes_in, exchange.bytes_out, exchange.first_line, exchange.request)
         )

@@ -29,6 +29,10 @@ class Source(Protocol):
     stream: Stream
     buffer: bytes
 
+    def watch(self) -> None:
+        """Notice from now on when the client leaves: all of the body has come, so that nobody reads any more."""
+        ...
+
 
 class ClientBody:
     """See `messages.StreamedBody`. `send_continue` sends a 100 (Continue); None when the client does not wait for one."""
@@ -172,8 +176,10 @@ class ClientBody:
         except Malformed as error:
             self.is_cancelled = True
             raise BadRequest(f"The request body is malformed: {error}") from error
-        if decoder.is_done and decoder.excess:
-            self._source.buffer, decoder.excess = decoder.excess, b""
+        if decoder.is_done:
+            if decoder.excess:
+                self._source.buffer, decoder.excess = decoder.excess, b""
+            self._source.watch()
         self._exchange.bytes_in += len(piece)
         if self._max_bytes and self._exchange.bytes_in > self._max_bytes:
             self.is_cancelled = True

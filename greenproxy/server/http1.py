@@ -148,7 +148,7 @@ class Connection:
                 exchange.first_line = b"%b %b HTTP/1.%d" % (head.method, head.target, head.minor)
                 front.funnel.refuse(exchange, error, reply)
             else:
-                self.stream.park(self._client_stirs)
+                self.watch()
                 front.funnel.serve(exchange, request, front.handler, reply)
             return self._finish(reply)
         finally:
@@ -230,6 +230,10 @@ class Connection:
         return body.is_received
 
     # -------------------------------------------------------------- while an exchange waits for somebody else
+
+    def watch(self) -> None:
+        """Notice when the client leaves while nobody reads what it sends."""
+        self.stream.park(self._client_stirs)
 
     def _client_stirs(self) -> None:
         """The client sent something, or left, while its request is served."""

@@ -78,6 +78,8 @@ class Reply:
         if response.takeover is not None:
             self._hand_over(response, response.takeover)
             return
+        if not 200 <= response.status <= 599:
+            raise AppError(f"{response.status} is not the status of an answer.")
         body = response.body
         if self._has_no_body(response.status):
             length = len(body) if response.raw is None and isinstance(body, bytes) and response.status != 304 else None
