@@ -19,7 +19,7 @@ from greenproxy.net.dial import SockAddr, dial
 from tests.hub import is_waiting, poll, watchers
 from tests.scripted import ScriptedBackend
 
-PATIENT = Deadline.after(30, ConnectTimeout)
+PATIENT = Patience(30, ConnectTimeout)  # not a Deadline: that one would begin with the import
 
 Listen = Callable[..., SockAddr]
 
