@@ -82,8 +82,7 @@ class Reply:
             raise AppError(f"{response.status} is not the status of an answer.")
         body = response.body
         if self._has_no_body(response.status):
-            length = len(body) if response.raw is None and isinstance(body, bytes) and response.status != 304 else None
-            self._start(response, length, b"")
+            self._start(response, self._unsent(response), b"")
         elif isinstance(body, bytes):
             self._send_bytes(response, body)
         else:
@@ -107,6 +106,17 @@ class Reply:
 
     def _has_no_body(self, status: int) -> bool:
         return self._is_head_request or status in (204, 304)
+
+    def _unsent(self, response: Response) -> int | None:
+        """Return the framing in a head without a body: what a GET would have got, where that is known."""
+        body = response.body
+        if response.status == 204:
+            return _UNDELIMITED  # neither length nor coding (RFC 9110 section 8.6, RFC 9112 section 6.1)
+        if response.status == 304 or body is response.relayed:
+            return None
+        if not isinstance(body, bytes):
+            return max(_UNDELIMITED, self._framing(response))
+        return len(body) if body or "content-length" not in response.headers else None
 
     def _start(self, response: Response, framing: int | None, payload: bytes) -> None:
         """Send the head with the first bytes of the body in one call.
