@@ -168,6 +168,12 @@ class MiddlewareError(ProxyError):
     message = "A middleware of the proxy failed."
 
 
+class BodyGone(MiddlewareError):
+    """A middleware read the request's body piece by piece, or had it sent before, and passes the request on without it."""
+
+    message = "The body of the request was used up by a middleware; request.body.read() would have kept it."
+
+
 class AppError(ProxyError):
     """An application served by the proxy itself raised an exception."""
 

@@ -162,7 +162,10 @@ class RequestBody(Protocol):
     def __iter__(self) -> Iterator[bytes]: ...
 
     def read(self) -> bytes:
-        """Return the whole (remaining) body; it is kept, so that whoever reads it later gets the same."""
+        """Return the whole body, and keep it: whoever reads it later gets the same, the backend too.
+
+        Behind a loop over its pieces it is only the rest, and the request cannot be passed on any more.
+        """
         ...
 
 

@@ -9,7 +9,7 @@ from gevent.event import Event
 from gevent.hub import getcurrent
 
 from greenproxy.deadline import Patience
-from greenproxy.errors import BadRequest, BodyTooLarge, ClientGone
+from greenproxy.errors import BadRequest, BodyGone, BodyTooLarge, ClientGone
 from greenproxy.exchange import Exchange
 from greenproxy.net.stream import Stream
 from greenproxy.protocol.body import ChunkedDecoder, LengthDecoder, Malformed
@@ -38,8 +38,8 @@ class ClientBody:
     """See `messages.StreamedBody`. `send_continue` sends a 100 (Continue); None when the client does not wait for one."""
 
     __slots__ = (
-        "_decoder", "_exchange", "_is_being_read", "_kept", "_max_bytes", "_patience", "_reader", "_released", "_send_continue",
-        "_source", "is_cancelled",
+        "_decoder", "_exchange", "_is_being_read", "_is_consumed", "_max_bytes", "_patience", "_reader", "_released",
+        "_send_continue", "_source", "_whole", "is_cancelled",
     )  # fmt: skip
 
     def __init__(
@@ -58,7 +58,8 @@ class ClientBody:
         self._patience = patience
         self._max_bytes = max_bytes
         self._send_continue = send_continue
-        self._kept: bytes | None = None  # what read() returned, for whoever reads after it
+        self._whole: bytes | None = None  # all of it, once it was read or found in one piece: whoever asks again gets it again
+        self._is_consumed = False  # a part of it was given away that is not held any more
         self._reader: object = None  # the greenlet that waits for the client's bytes
         self._is_being_read = False
         self.is_cancelled = False  # nobody wants the rest, or nobody can read it
@@ -71,7 +72,7 @@ class ClientBody:
 
     @property
     def is_complete(self) -> bool:
-        return self._decoder.is_done and not self._kept
+        return self._decoder.is_done
 
     @property
     def is_received(self) -> bool:
@@ -111,14 +112,14 @@ class ClientBody:
     def __iter__(self) -> Iterator[bytes]:
         self._is_being_read = True
         try:
-            kept, self._kept = self._kept, None
-            if kept:
-                yield kept
+            if self._whole:
+                yield self._whole
             while not self._decoder.is_done:
                 piece = self._take()
                 if not piece and not self._decoder.is_done:  # the end of a chunked body brings no bytes
                     piece = self._receive()
                 if piece:
+                    self._is_consumed = True
                     yield piece
         finally:
             self._is_being_read = False
@@ -126,12 +127,27 @@ class ClientBody:
                 self._released.set()
 
     def read(self) -> bytes:
-        self._kept = b"".join(self)
-        return self._kept
+        if self._whole is None:
+            was_consumed = self._is_consumed
+            rest = b"".join(self)
+            self._is_consumed = was_consumed
+            if was_consumed:
+                return rest
+            self._whole = rest
+        return self._whole
 
     def take_buffered(self) -> bytes:
-        kept, self._kept = self._kept, None
-        return (kept or b"") + self._take()
+        """See `messages.StreamedBody`. Raises BodyGone when a part of the body was given away already."""
+        if self._whole is not None:
+            return self._whole
+        if self._is_consumed:
+            raise BodyGone
+        at_hand = self._take()
+        if self._decoder.is_done:
+            self._whole = at_hand
+        else:
+            self._is_consumed = True  # the caller streams the rest behind it
+        return at_hand
 
     def receive_now(self) -> None:
         """Take and forget what has arrived, without waiting, so that a short body nobody wanted costs no connection."""

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from greenlet import GreenletExit
 
-from greenproxy.errors import AppError, ClientGone, InternalError, ProxyError, Stopped
+from greenproxy.errors import AppError, BodyGone, ClientGone, InternalError, ProxyError, Stopped
 from greenproxy.exchange import Exchange
 from greenproxy.messages import Handler, Request, Response
 
@@ -48,6 +48,8 @@ class Funnel:
             exchange.reason = error.reason
             if isinstance(error, AppError):
                 self._log.error("the body of an answer failed: %s %s", request.method, request.target, exc_info=error)
+            elif isinstance(error, BodyGone):
+                self._log.error("%s %s: %s", request.method, request.target, error)
             wire.fail(error)
         except GreenletExit:
             exchange.reason = Stopped.reason
