@@ -84,6 +84,22 @@ def read_the_body(request, call_next):
     return call_next(request)
 
 
+def use_up_the_body(request, call_next):
+    for piece in request.body:
+        pass
+    return call_next(request)
+
+
+def replace_the_body(request, call_next):
+    request.body = [piece.upper() for piece in request.body]
+    return call_next(request)
+
+
+def ask_twice(request, call_next):
+    call_next(request).read()
+    return call_next(request)
+
+
 def remember(request, call_next):
     was = WHO.get()
     WHO.set(request.query)
@@ -116,6 +132,9 @@ ROUTES = {
     "lie": ["lie_about_the_length"],
     "fail": ["fail_in_the_body"],
     "read": ["read_the_body"],
+    "use-up": ["use_up_the_body"],
+    "replace": ["replace_the_body"],
+    "twice": ["ask_twice"],
     "remember": ["remember"],
     "patient": ["sleep_outside_its_own_time"],
 }
@@ -229,6 +248,31 @@ def test_a_body_that_was_read_still_reaches_the_backend(running: RunningProxy) -
     told = ask(running.address(), post("/read/", b"hello")).json()
 
     assert (told["body"], dict(told["fields"])["X-Length"]) == ("hello", "5")
+
+
+def test_a_body_that_was_used_up_is_not_announced_to_the_backend(running: RunningProxy, backend: ScriptedBackend) -> None:
+    """A Content-Length without its bytes would make the next client's request the body of this one."""
+    told = ask(running.address(), post("/use-up/for-the-log", b"hello"))
+
+    assert (told.status, running.entry("/use-up/for-the-log")["reason"]) == (500, "middleware-error")
+    assert not backend.requests
+    assert "POST /use-up/for-the-log: The body of the request was used up by a middleware" in running.log()
+
+
+def test_a_body_that_a_middleware_made_reaches_the_backend(running: RunningProxy) -> None:
+    assert ask(running.address(), post("/replace/", b"hello")).json()["body"] == "HELLO"
+
+
+def test_a_body_at_hand_can_be_sent_twice(running: RunningProxy, backend: ScriptedBackend) -> None:
+    assert ask(running.address(), post("/twice/", b"hello")).json()["body"] == "hello"
+    assert [request.body for request in backend.requests] == [b"hello"] * 2
+
+
+def test_a_streamed_body_cannot_be_sent_twice(running: RunningProxy) -> None:
+    with RawClient(running.address()) as client:
+        client.send(get("/twice/", "Content-Length: 200000", method="POST"))
+        client.send(b"x" * 200_000)
+        assert client.answer().status == 500
 
 
 def test_each_request_has_its_own_context_and_state(running: RunningProxy) -> None:
