@@ -5,12 +5,13 @@ A head that no middleware looked at goes out as the lines that came in, minus wh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import cast
 
 from greenproxy.messages import NO_BODY, Headers, Request, StreamedBody
 from greenproxy.protocol.body import encode_chunk, last_chunk
-from greenproxy.protocol.fields import Special
+from greenproxy.protocol.fields import Special, is_token
 from greenproxy.protocol.forwarding import (
     Hop,
     connection_lines,
@@ -19,7 +20,9 @@ from greenproxy.protocol.forwarding import (
     strip_hop_by_hop,
 )
 from greenproxy.protocol.http1 import RequestHead
+from greenproxy.protocol.target import valid_host
 
+_is_target = re.compile(rb"[\x21\x22\x24-\x7e]+").fullmatch
 UPGRADES = frozenset({b"websocket"})
 _NOTHING: Special = {}
 
@@ -64,14 +67,15 @@ class Outgoing:
         `own_host` is the backend's own name: it stands in for the Host of a request without one; with `replaces_host` of any.
         """
         request, raw, lines = self._request, self._raw, self._lines
+        method, target = request.method.encode("latin-1"), request.target.encode("latin-1")
         host = own_host if replaces_host or not request.host else request.host.encode("latin-1")
+        if raw is None or target != raw.target or method != raw.method or host != raw.host:
+            _check_line(method, target, host)
         if raw is None or host != raw.host:
             # HTTP/1.0 without a Host, host-header = backend, or a middleware's change
             lines = [b"Host: " + host, *[line for line in self._fields(raw) if line[:5].lower() != b"host:"]]
         block = raw.forwarded if lines is None and raw is not None else b"\r\n".join([*(lines or ()), b""])
-        return b"%b %b HTTP/1.1\r\n%b%b\r\n" % (
-            request.method.encode("ascii"), request.target.encode("latin-1"), block, self._own,
-        )  # fmt: skip
+        return b"%b %b HTTP/1.1\r\n%b%b\r\n" % (method, target, block, self._own)
 
     def rest(self) -> Iterable[bytes]:
         """Return what of the body is still to come."""
@@ -117,6 +121,12 @@ class Outgoing:
         """Say how the body ends: by its length, or chunked (None)."""
         line = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
         self._lines = [*[each for each in self._fields(raw) if each[:15].lower() != b"content-length:"], line]
+
+
+def _check_line(method: bytes, target: bytes, host: bytes) -> None:
+    """Raise ValueError for what would make another head of this one: a middleware may have set it."""
+    if not is_token(method) or not _is_target(target) or not valid_host(host):
+        raise ValueError(f"this cannot be asked of a backend: {method!r} {target!r} of {host!r}")
 
 
 def _lines(headers: Headers) -> list[bytes]:

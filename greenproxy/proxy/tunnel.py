@@ -20,7 +20,8 @@ HALF_CLOSED_S = 30.0  # silence in the one direction that is left
 class Tunnel:
     """A takeover: called with the client's bytes, it returns when both directions have ended or one of them broke.
 
-    A direction that ends passes its end on (half-close) and the other goes on.
+    A direction that ends passes its end on (half-close) and the other goes on. `ended` is called at the end, or by `close`
+    when nobody called it; more than once is possible.
     """
 
     def __init__(self, backend: Stream, early: bytes, ended: Callable[[], None]) -> None:
@@ -39,9 +40,13 @@ class Tunnel:
                 failure = upwards.get()
         finally:
             upwards.kill()
-            self._ended()
+            self.close()
         if failure is not None:
             raise failure
+
+    def close(self) -> None:
+        """Give the backend up, also where the answer never got to the client. Idempotent, never waits."""
+        self._ended()
 
     def _carry_up(self, client: Duplex) -> ProxyError | None:
         failure = self._carry(client, self._backend, b"", ClientGone, BackendReset)

@@ -100,6 +100,11 @@ def ask_twice(request, call_next):
     return call_next(request)
 
 
+def forge(request, call_next):
+    request.target = "/ HTTP/1.1\\r\\nHost: x\\r\\n\\r\\nGET /admin"
+    return call_next(request)
+
+
 def remember(request, call_next):
     was = WHO.get()
     WHO.set(request.query)
@@ -135,6 +140,7 @@ ROUTES = {
     "use-up": ["use_up_the_body"],
     "replace": ["replace_the_body"],
     "twice": ["ask_twice"],
+    "forge": ["forge"],
     "remember": ["remember"],
     "patient": ["sleep_outside_its_own_time"],
 }
@@ -266,6 +272,11 @@ def test_a_body_that_a_middleware_made_reaches_the_backend(running: RunningProxy
 def test_a_body_at_hand_can_be_sent_twice(running: RunningProxy, backend: ScriptedBackend) -> None:
     assert ask(running.address(), post("/twice/", b"hello")).json()["body"] == "hello"
     assert [request.body for request in backend.requests] == [b"hello"] * 2
+
+
+def test_a_target_that_would_split_the_request_is_not_sent(running: RunningProxy, backend: ScriptedBackend) -> None:
+    assert ask(running.address(), get("/forge/")).status == 500
+    assert not backend.requests
 
 
 def test_a_streamed_body_cannot_be_sent_twice(running: RunningProxy) -> None:
