@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from greenlet import GreenletExit
 
@@ -120,6 +121,8 @@ class _Guard:
             close_bodies(taken, self._report)
             self._report.wrong(f"returned {type(response).__name__}, not a Response")
             raise MiddlewareError
+        if response.takeover is not None:
+            taken = [each for each in taken if each is not cast(object, response.takeover)]
         if len(taken) != 1 or taken[0] is not response.body:
             response.body = owning(response.body, taken, self._report)
         return response

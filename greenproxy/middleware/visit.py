@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from gevent import Timeout
 
 from greenproxy.deadline import Deadline
@@ -83,7 +85,9 @@ class Visit:
 
     def _handed_over(self, response: Response) -> Response:
         if self._is_over:  # call_next ran in a greenlet that the middleware did not wait for
-            close_bodies([response.body], self._report)
+            close_bodies([response.body, cast(Body, response.takeover)], self._report)
             raise RuntimeError("the middleware returned while its call_next was running")
         self._taken.append(response.body)
+        if response.takeover is not None:  # it owns a connection too
+            self._taken.append(cast(Body, response.takeover))
         return response

@@ -60,8 +60,11 @@ class Funnel:
             exchange.reason = InternalError.reason
             wire.fail(InternalError(f"{type(bug).__name__}"))
         finally:
-            if response is not None and type(response.body) is not bytes:
-                self._close(response.body)
+            if response is not None:
+                if type(response.body) is not bytes:
+                    self._close(response.body)
+                if response.takeover is not None:  # it may never have been called
+                    self._close(response.takeover)
             self.end(exchange)
 
     def refuse(self, exchange: Exchange, error: ProxyError, wire: Wire) -> None:
@@ -79,10 +82,10 @@ class Funnel:
         if self._write is not None:
             self._write(exchange)
 
-    def _close(self, body: object) -> None:
+    def _close(self, owner: object) -> None:
         try:
-            close = getattr(body, "close", None)  # isinstance() of a Protocol would cost a fifth of the request
+            close = getattr(owner, "close", None)  # isinstance() of a Protocol would cost a fifth of the request
             if close is not None:
                 close()
         except Exception:
-            self._log.exception("the close() of a response body failed")
+            self._log.exception("the close() of a response failed")

@@ -1,0 +1,405 @@
+"""Doors: the ceiling of connections, accept errors, and the drain."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import gevent
+import pytest
+from gevent.event import Event
+
+from greenproxy.config.settings import ListenerSettings
+from greenproxy.messages import Request, Response
+from greenproxy.net.recycler import Recycler
+from greenproxy.server.doors import Doors
+from greenproxy.server.front import Front, Services
+from greenproxy.server.serve import Funnel
+from tests.client import get
+from tests.fakes import memory_logger
+from tests.fronts import LoneFront
+from tests.hub import HubClient, HubSocket, poll, turns, until, watchers
+
+
+class Entrance:
+    """Doors with one listener on a real socket. A request for /slow waits for `gate`."""
+
+    def __init__(self, max_connections: int = 100, *, max_accept: int = 1, path: str = "", **settings: Any) -> None:
+        logger, self.log = memory_logger()
+        self.reasons: list[str] = []
+        self.gate = Event()
+        self.begun = 0
+        self._clients: list[HubClient] = []
+        self._draining: gevent.Greenlet[..., None] = gevent.Greenlet()
+        self.doors = Doors(max_connections, logger)
+        funnel = Funnel(lambda exchange: self.reasons.append(exchange.reason), None, logger)
+        services = Services(Recycler(), funnel, LoneFront._page, self.doors.connection_closed)
+        self.front = Front(ListenerSettings(**{"name": "web", **settings}), self._handle, services)
+        sock = socket.socket(socket.AF_UNIX) if path else socket.socket()
+        sock.bind(path or ("127.0.0.1", 0))
+        sock.listen(50)
+        self.address = sock.getsockname()
+        self._family = sock.family
+        self.doors.open(self.front, [sock], max_accept=max_accept)
+        self.listener = self.doors._listeners[0]
+
+    def _handle(self, request: Request) -> Response:
+        if request.path == "/slow":
+            self.begun += 1
+            self.gate.wait()
+        return Response(body=request.target.encode())
+
+    def connect(self) -> HubClient:
+        """Return a client whose connection lies at least in the backlog."""
+        sock = HubSocket(self._family, socket.SOCK_STREAM)
+        sock.settimeout(10)
+        try:
+            sock.connect(self.address)
+        except OSError:
+            sock.close()
+            raise
+        client = HubClient(sock)
+        self._clients.append(client)
+        return client
+
+    def slow(self) -> HubClient:
+        """Return a client whose request is being served."""
+        client = self.connect()
+        before = self.begun
+        client.send(get("/slow"))
+        until(lambda: self.begun > before)
+        return client
+
+    def drain(self, timeout_s: float = 10.0, is_fast: Callable[[], bool] = lambda: False) -> gevent.Greenlet[..., None]:
+        """Begin to drain."""
+        self._draining = draining = gevent.spawn(self.doors.drain, timeout_s, is_fast, lambda: None)
+        until(lambda: self.front.is_draining)
+        return draining
+
+    def stop(self) -> None:
+        for client in self._clients:
+            client.leave()
+        self.gate.set()
+        self._draining.kill()
+        self.doors.drain(0.0, lambda: True, lambda: None)
+        until(lambda: not self.front.connections)
+
+
+MakeEntrance = Callable[..., Entrance]
+
+
+@pytest.fixture
+def entrance() -> Iterator[MakeEntrance]:
+    """Return a function that opens an Entrance."""
+    with ExitStack() as entrances:
+
+        def make(*args: Any, **options: Any) -> Entrance:
+            built = Entrance(*args, **options)
+            entrances.callback(built.stop)
+            return built
+
+        yield make
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Idle connections linger for a moment only."""
+    monkeypatch.setattr("greenproxy.server.doors.LINGER_IDLE_S", 0.1)
+    monkeypatch.setattr("greenproxy.server.doors._TICK_S", 0.005)
+
+
+# ------------------------------------------------------------------ open
+
+
+@pytest.mark.parametrize("max_accept", [1, 64])
+def test_clients_are_served(entrance: MakeEntrance, max_accept: int) -> None:
+    it = entrance(max_accept=max_accept)
+    clients = [it.connect() for _ in range(5)]
+    assert [client.ask(get("/hello")).body for client in clients] == [b"/hello"] * 5
+
+
+def test_clients_on_a_unix_socket_are_served(entrance: MakeEntrance, tmp_path: Path) -> None:
+    assert entrance(path=str(tmp_path / "s")).connect().ask(get("/hello")).body == b"/hello"
+
+
+def test_small_answers_are_not_held_back(entrance: MakeEntrance) -> None:
+    it = entrance()
+    it.connect()
+    until(lambda: it.front.idle)
+    with socket.socket(fileno=socket.dup(next(iter(it.front.idle)).stream.fileno())) as twin:  # type: ignore[attr-defined]
+        assert twin.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_open_idle_and_served_are_counted(entrance: MakeEntrance) -> None:
+    it = entrance()
+    it.slow()
+    it.connect().ask(get())
+    until(lambda: it.doors.idle)
+    assert (it.doors.connections, it.doors.idle, it.doors.requests) == (2, 1, 1)
+
+
+def test_waits_are_swept(entrance: MakeEntrance) -> None:
+    assert entrance(idle_timeout_s=0.05).connect().until_closed() == b""
+
+
+# ------------------------------------------------------------------ the ceiling
+
+
+def test_more_clients_than_allowed_wait_in_the_backlog(entrance: MakeEntrance) -> None:
+    it = entrance(2)
+    first = [it.connect() for _ in range(2)]
+    assert [client.ask(get()).status for client in first] == [200, 200]
+    third = it.connect()
+    third.send(get())
+    poll()
+    assert it.doors.connections == 2
+
+
+def test_a_client_that_waited_is_served_when_another_leaves(entrance: MakeEntrance) -> None:
+    it = entrance(2)
+    first = [it.connect() for _ in range(2)]
+    for client in first:
+        client.ask(get())
+    third = it.connect()
+    third.send(get("/third"))
+    poll()
+    first[0].leave()
+    assert third.answer().body == b"/third"
+
+
+def test_all_who_waited_are_served_one_after_the_other(entrance: MakeEntrance) -> None:
+    it = entrance(1)
+    clients = [it.connect() for _ in range(5)]
+    for client in clients:
+        client.send(get("/", "Connection: close"))
+    assert [client.answer().status for client in clients] == [200] * 5
+
+
+@pytest.mark.parametrize("max_accept", [1, 64])
+def test_the_ceiling_holds_for_many_at_once(entrance: MakeEntrance, max_accept: int) -> None:
+    it = entrance(3, max_accept=max_accept)
+    for _ in range(10):
+        it.connect()
+    until(lambda: it.doors.connections == 3)
+    poll()
+    assert it.doors.connections == 3
+
+
+def test_the_ceiling_is_one_line_in_the_log(entrance: MakeEntrance) -> None:
+    it = entrance(1)
+    clients = [it.connect() for _ in range(4)]
+    until(lambda: it.log)
+    poll()
+    assert (len(it.log), "worker-connections = 1" in it.log[0], len(clients)) == (1, True, 4)
+
+
+def test_a_full_house_does_not_spin_the_loop(entrance: MakeEntrance) -> None:
+    it = entrance(1)
+    for _ in range(3):
+        it.connect()
+    until(lambda: it.log)
+    assert turns() < 10
+
+
+# ------------------------------------------------------------------ errors of accept()
+
+
+class Failing:
+    """Stands in for the raw listening socket: accept() fails as told, then works again."""
+
+    def __init__(self, sock: Any, *errors: OSError) -> None:
+        self._sock = sock
+        self.errors = list(errors)
+        self.calls = 0
+
+    def _accept(self) -> Any:
+        self.calls += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return self._sock._accept()
+
+
+def failing(it: Entrance, *numbers: int) -> Failing:
+    """Let accept() fail with these errors."""
+    it.listener._raw = raw = Failing(it.listener._raw, *[OSError(each, errno.errorcode[each]) for each in numbers])
+    return raw
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+def test_a_client_is_served_when_accepting_works_again(entrance: MakeEntrance, number: int) -> None:
+    it = entrance()
+    failing(it, number, number)
+    assert it.connect().ask(get("/late")).body == b"/late"
+
+
+def test_accept_errors_are_one_line_when_they_begin_and_one_when_they_end(entrance: MakeEntrance) -> None:
+    it = entrance()
+    failing(it, errno.EMFILE, errno.EMFILE, errno.EMFILE)
+    it.connect().ask(get())
+    assert [line.split(":")[0] for line in it.log] == ["cannot accept connections for now", "accepting connections again"]
+
+
+def test_accepting_pauses_longer_with_every_error(entrance: MakeEntrance) -> None:
+    it = entrance()
+    raw = failing(it, *[errno.EMFILE] * 100)
+    it.connect()
+    gevent.sleep(0.2)
+    few = raw.calls
+    raw.errors.clear()
+    assert 2 <= few < 8  # 10, 20, 40, 80 ms
+
+
+@pytest.mark.parametrize("number", [errno.ECONNABORTED, errno.EPROTO, errno.EPERM])
+def test_an_error_of_one_connection_is_no_reason_to_pause(entrance: MakeEntrance, number: int) -> None:
+    it = entrance()
+    failing(it, number, number)
+    assert (it.connect().ask(get()).status, it.log) == (200, [])
+
+
+def test_idle_connections_make_room_when_descriptors_run_out(entrance: MakeEntrance) -> None:
+    it = entrance()
+    idle = it.connect()
+    idle.ask(get())
+    until(lambda: it.doors.idle)
+    failing(it, errno.EMFILE)
+    it.connect().ask(get())
+    assert idle.until_closed() == b""
+
+
+def test_a_listener_that_pauses_can_be_closed(entrance: MakeEntrance) -> None:
+    it = entrance()
+    failing(it, *[errno.EMFILE] * 100)
+    it.connect()
+    until(lambda: it.log)
+    before = watchers()
+    it.listener.close()
+    assert watchers() < before
+
+
+# ------------------------------------------------------------------ the drain
+
+
+def test_new_connections_are_refused(entrance: MakeEntrance) -> None:
+    it = entrance()
+    it.slow()
+    it.drain()
+    with pytest.raises(ConnectionRefusedError):
+        it.connect()
+
+
+def test_a_request_in_flight_is_answered_with_close(entrance: MakeEntrance) -> None:
+    it = entrance()
+    client = it.slow()
+    draining = it.drain()
+    it.gate.set()
+    answer = client.answer()
+    draining.join(5)
+    assert (answer.body, answer.says_close, client.is_closed(), draining.ready()) == (b"/slow", True, True, True)
+
+
+def test_a_drain_waits_for_what_is_in_flight(entrance: MakeEntrance) -> None:
+    it = entrance()
+    it.slow()
+    draining = it.drain()
+    poll()
+    assert not draining.ready()
+
+
+def test_a_drain_without_connections_is_over_at_once(entrance: MakeEntrance) -> None:
+    draining = entrance().drain()
+    draining.join(0.5)
+    assert draining.ready()
+
+
+def test_a_request_on_an_idle_connection_is_still_served(entrance: MakeEntrance) -> None:
+    it = entrance()
+    client = it.connect()
+    client.ask(get())
+    it.drain()
+    answer = client.ask(get("/late"))
+    assert (answer.body, answer.says_close, client.is_closed()) == (b"/late", True, True)
+
+
+def test_the_first_request_of_a_connection_that_was_silent_is_served(entrance: MakeEntrance) -> None:
+    it = entrance()
+    client = it.connect()
+    until(lambda: it.doors.idle)
+    it.drain()
+    assert client.ask(get("/late")).says_close
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_idle_connection_is_closed_after_a_moment(entrance: MakeEntrance) -> None:
+    it = entrance()
+    client = it.connect()
+    client.ask(get())
+    draining = it.drain()
+    assert client.until_closed() == b""
+    draining.join(5)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_connection_that_never_asked_is_closed_last(entrance: MakeEntrance) -> None:
+    it = entrance()
+    idle, silent = it.connect(), it.connect()
+    idle.ask(get())
+    until(lambda: it.doors.idle == 2)
+    draining = it.drain()
+    idle.until_closed()
+    was_open = it.doors.connections
+    silent.until_closed()
+    draining.join(5)
+    assert (was_open, it.doors.connections) == (1, 0)
+
+
+def test_what_is_not_over_at_the_timeout_is_cut(entrance: MakeEntrance) -> None:
+    it = entrance()
+    client = it.slow()
+    it.drain(0.05).join(5)
+    assert (client.answer().status, it.reasons) == (503, ["stopped"])
+
+
+def test_the_cut_is_one_line_in_the_log(entrance: MakeEntrance) -> None:
+    it = entrance()
+    it.slow()
+    it.drain(0.05).join(5)
+    assert ["1 connections are cut" in line for line in it.log] == [True]
+
+
+def test_a_fast_stop_does_not_wait(entrance: MakeEntrance) -> None:
+    it = entrance()
+    it.slow()
+    it.drain(60.0, lambda: True).join(5)
+    assert it.reasons == ["stopped"]
+
+
+def test_a_stop_may_turn_fast(entrance: MakeEntrance) -> None:
+    it = entrance()
+    it.slow()
+    hurry: list[bool] = []
+    draining = it.drain(60.0, lambda: bool(hurry))
+    poll()
+    waited = not draining.ready()
+    hurry.append(True)
+    draining.join(5)
+    assert (waited, it.reasons) == (True, ["stopped"])
+
+
+def test_every_turn_is_notified(entrance: MakeEntrance) -> None:
+    it = entrance()
+    it.slow()
+    notified: list[int] = []
+    it.doors.drain(0.2, lambda: False, lambda: notified.append(1))
+    assert len(notified) >= 3
+
+
+def test_a_drain_leaves_no_watcher(entrance: MakeEntrance) -> None:
+    before = watchers()
+    it = entrance()
+    it.connect().ask(get("/", "Connection: close"))
+    it.drain(0.1).join(5)
+    assert watchers() == before
