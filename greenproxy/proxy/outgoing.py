@@ -49,6 +49,8 @@ class Outgoing:
         self._lines = None if headers is None and raw is not None else _lines(request.headers)
         if request.body is not NO_BODY:
             self._take_body(request, raw)
+        elif self._lines is not None or (raw is not None and raw.content_length):
+            self._announce_nothing(raw)
         if raw is not None and raw.is_plain and not request.is_peer_trusted:
             self._own = plain_forwarding_lines(request.peer.ip, request.scheme, request.host.encode("latin-1"), raw.minor, via)
         else:
@@ -116,6 +118,10 @@ class Outgoing:
 
     def _fields(self, raw: RequestHead | None) -> list[bytes]:
         return raw.kept if self._lines is None and raw is not None else self._lines or []
+
+    def _announce_nothing(self, raw: RequestHead | None) -> None:
+        """A middleware took the body away, or copied the fields: a backend would take the next request for the body."""
+        self._lines = [line for line in self._fields(raw) if line[:15].lower() != b"content-length:" or line[15:].strip() == b"0"]
 
     def _frame(self, raw: RequestHead | None, length: int | None) -> None:
         """Say how the body ends: by its length, or chunked (None)."""
