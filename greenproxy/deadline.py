@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import TypeAlias
+from typing import Protocol
 
 from gevent import Timeout
 
@@ -98,7 +98,13 @@ class Patience:
         return self.error()
 
 
-Limit: TypeAlias = Deadline | Patience
+class Limit(Protocol):
+    """What bounds a wait: asked when it begins, and again whenever it is woken for nothing."""
+
+    def remaining_s(self) -> float: ...
+
+    def late(self) -> ProxyError: ...
+
 
 #: No limit. Its error is never raised by time, but names a stage narrowed from it.
 NEVER = Deadline(float("inf"), RequestTimeout)

@@ -181,7 +181,14 @@ class StreamedBody(RequestBody, Protocol):
         ...
 
     def expect_continue_from_backend(self) -> bool:
-        """Return whether the client waits for a 100 (Continue); from now on the caller sees to it that it gets one."""
+        """Return whether the client waits for a 100 (Continue); from now on the caller sees to it that it gets one.
+
+        Until `continue_sent` is called the client may be silent for as long as it likes.
+        """
+        ...
+
+    def continue_sent(self) -> None:
+        """The client was told to go on: body-timeout counts from now."""
         ...
 
     def set_limit(self, max_bytes: int) -> None:
@@ -210,6 +217,9 @@ class NoBody:
 
     def expect_continue_from_backend(self) -> bool:
         return False
+
+    def continue_sent(self) -> None:
+        """There is nothing to go on with."""
 
     def set_limit(self, max_bytes: int) -> None:
         """A body that is not there is never too long."""

@@ -206,6 +206,15 @@ class Stream:
         if self._error_for is not None:
             self._loop.run_callback(self._throw)
 
+    def wake(self) -> None:
+        """Let a greenlet that waits for bytes ask its limit again. May be called from anywhere."""
+        if self._reader is not None:
+            self._loop.run_callback(self._wake_reader, self._reader)
+
+    def _wake_reader(self, waiting: Any) -> None:
+        if waiting is self._reader:
+            waiting.switch()
+
     def _throw(self) -> None:
         waiting = self._error_for
         if self._error is not None and waiting is not None and (waiting is self._reader or waiting is self._writer):

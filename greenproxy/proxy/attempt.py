@@ -36,6 +36,7 @@ from greenproxy.upstream.lease import Lease
 READ_BYTES = 32 * 1024  # heads, and bodies that come with them
 MAX_HEAD_BYTES = 64 * 1024
 MAX_TRAILER_BYTES = 16 * 1024
+_FOREVER = float("inf")
 MAX_INTERIM = 32  # interim responses to one request; more is a flood
 
 
@@ -50,6 +51,36 @@ class Terms:
     replaces_host: bool
 
 
+class AnswerLimit:
+    """response-timeout beside an upload: it counts from the last byte of the request, since a slow client is not a slow backend.
+
+    Until then the timeouts of the upload count: body-timeout for the client, response-timeout for a backend that reads nothing.
+    """
+
+    __slots__ = ("_at_s", "_seconds", "_whole")
+
+    def __init__(self, seconds: float, whole: Deadline) -> None:
+        self._seconds = seconds or _FOREVER
+        self._whole = whole
+        self._at_s = _FOREVER
+
+    def begin(self) -> None:
+        """It is the backend's turn."""
+        self._at_s = monotonic() + self._seconds
+
+    def suspend(self) -> None:
+        """It is the client's turn."""
+        self._at_s = _FOREVER
+
+    def remaining_s(self) -> float:
+        """Return the seconds left for the answer."""
+        return min(self._at_s, self._whole.at_s) - monotonic()
+
+    def late(self) -> ProxyError:
+        """Return the error of whichever limit has passed."""
+        return self._whole.late() if self._whole.at_s <= self._at_s else ResponseTimeout()
+
+
 class Attempt:
     """One try.
 
@@ -58,8 +89,8 @@ class Attempt:
     """
 
     __slots__ = (
-        "_deadline", "_interim", "_is_responding", "_is_reusable", "_lease", "_outgoing", "_request", "_terms", "_upload",
-        "_was_broken_off", "has_streamed", "was_answered", "was_written",
+        "_deadline", "_interim", "_is_responding", "_is_reusable", "_lease", "_limit", "_outgoing", "_request", "_terms",
+        "_upload", "_was_broken_off", "has_streamed", "was_answered", "was_written",
     )  # fmt: skip
 
     def __init__(self, terms: Terms, request: Request, outgoing: Outgoing, deadline: Deadline) -> None:
@@ -71,6 +102,7 @@ class Attempt:
         self._upload: Upload | None = None
         self._is_responding = True
         self._is_reusable = True
+        self._limit: AnswerLimit | None = None  # where there is an upload
         self._interim = 0
         self._was_broken_off = False  # sending failed
         self.was_written = False
@@ -111,16 +143,11 @@ class Attempt:
             data += body
         try:
             sent = stream.send_now(data)
-            self.was_written = sent > 0
-            if sent < len(data):
-                stream.send(data[sent:], self._send_patience())
         except OSError as error:
-            if not self.was_written:
-                raise BackendReset(f"The backend closed the connection: {error}") from error
-            self._was_broken_off = True
-            return  # it may have answered before: the answer, or its absence, is read next
-        if outgoing.held is None:
-            self._start_upload(stream)
+            raise BackendReset(f"The backend closed the connection: {error}") from error
+        self.was_written = sent > 0
+        if sent < len(data) or outgoing.held is None:
+            self._start_upload(stream, data[sent:])
 
     def _send_patience(self) -> Patience:
         """How long a backend may refuse to read: as long as it may take to answer."""
@@ -128,17 +155,24 @@ class Attempt:
             return self._terms.response_patience
         return Patience(self._terms.relay.response_timeout_s, ResponseTimeout, self._deadline)
 
-    def _start_upload(self, stream: Stream) -> None:
+    def _start_upload(self, stream: Stream, first: bytes) -> None:
+        """Send what is left, and what is still to come, while the answer is awaited: a backend may refuse before it has all."""
         outgoing = self._outgoing
-        self.has_streamed = True
         body = self._request.body
+        is_streamed = outgoing.held is None
+        self.has_streamed = is_streamed
+        self.was_written = True
+        self._limit = AnswerLimit(self._terms.relay.response_timeout_s, self._deadline)
+        if outgoing.expects_continue:
+            self._limit.begin()
         self._upload = Upload(
-            outgoing.rest(),
+            first,
+            outgoing.rest() if is_streamed else (),
             lambda: getattr(body, "trailers", b""),
             stream,
             self._send_patience(),
             self._upload_ended,
-            is_chunked=outgoing.is_chunked,
+            is_chunked=is_streamed and outgoing.is_chunked,
         )
         self._upload.start(self._terms.recycler)
 
@@ -146,6 +180,9 @@ class Attempt:
         if self._upload is not None and self._upload.was_refused:
             self._was_broken_off = True
         self._upload = None
+        if self._limit is not None and self._lease is not None:
+            self._limit.begin()
+            self._lease.connection.stream.wake()
         self._is_reusable = self._is_reusable and is_whole
         self._settle()
 
@@ -154,22 +191,24 @@ class Attempt:
     def _read_head(self, stream: Stream) -> tuple[ResponseHead, bytes]:
         """Return the final head and what came behind it; interim responses are passed on."""
         sent_s = monotonic()
-        # Nearly every head comes in one piece: the deadline for the whole of it is made only for the others.
-        limit: Limit = self._terms.response_patience if self._deadline is NEVER else self._head_deadline(sent_s)
+        limit: Limit | None = self._limit
+        if limit is None:
+            # Nearly every head comes in one piece: the deadline for the whole of it is made only for the others.
+            limit = self._terms.response_patience if self._deadline is NEVER else self._head_deadline(sent_s)
         data = self._receive(stream, limit)
         end = find_response_head_end(data, MAX_HEAD_BYTES, 0)
         if end >= 0:
             head = parse_response_head(data[:end])
             if head.status >= 200:
                 return head, data[end:]
-        return self._read_on(stream, data, self._head_deadline(sent_s))
+        return self._read_on(stream, data, self._limit or self._head_deadline(sent_s))
 
     def _head_deadline(self, sent_s: float) -> Deadline:
         seconds = self._terms.relay.response_timeout_s
         at_s = sent_s + seconds if seconds else NEVER.at_s
         return self._deadline if self._deadline.at_s <= at_s else Deadline(at_s, ResponseTimeout)
 
-    def _read_on(self, stream: Stream, buffer: bytes, limit: Deadline) -> tuple[ResponseHead, bytes]:
+    def _read_on(self, stream: Stream, buffer: bytes, limit: Limit) -> tuple[ResponseHead, bytes]:
         """Go on with a head that came in pieces or behind interim responses."""
         searched = 0
         while True:
@@ -202,14 +241,18 @@ class Attempt:
             if not self._outgoing.expects_continue:
                 return
             self._outgoing.expects_continue = False
+            if self._limit is not None and self._upload is not None:
+                self._limit.suspend()  # it is the client's turn
         self._request.inform(head.status, b"".join([line + b"\r\n" for line in head.kept]))
+        if head.status == 100:
+            self._request.body.continue_sent()
 
     def _body(self, head: ResponseHead, rest: bytes, stream: Stream) -> bytes | RelayBody:
         """Return the body itself when all of it is here, else one that reads it from the backend."""
         if self._outgoing.expects_continue and self._upload is not None:
             # The client was told the outcome before it sent its body: it may never send it now.
             self._is_reusable = False
-            self._request.body.cancel()
+            self._cancel_body()
         kind = response_body_kind(head, self._request.method.encode("ascii"))
         if kind == "length" and len(rest) >= (length := head.content_length or 0):
             self._response_ended(head.keep_alive and len(rest) == length)
@@ -271,10 +314,16 @@ class Attempt:
             self._lease = None
             lease.drop()
             if self._upload is not None:
-                self._request.body.cancel()
+                self._cancel_body()
         elif self._upload is None:
             self._lease = None
             lease.give_back()
+
+    def _cancel_body(self) -> None:
+        """Stop the upload where it waits for the client; what it sends ends with the connection to the backend."""
+        cancel = getattr(self._request.body, "cancel", None)
+        if self.has_streamed and cancel is not None:  # a body that a middleware made waits for nobody we know
+            cancel()
 
     def _abandon(self, error: BaseException, lease: Lease) -> None:
         self._is_responding = False

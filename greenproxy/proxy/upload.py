@@ -16,10 +16,11 @@ from greenproxy.protocol.body import encode_chunk, last_chunk
 
 
 class Upload:
-    """Sends `body` to `stream`, chunked or as it is. `ended` is called once, with whether all of it was sent."""
+    """Sends `first` as it is, then `body`, chunked or as it is. `ended` is called once, with whether all of it was sent."""
 
     def __init__(
         self,
+        first: bytes,
         body: Iterable[bytes],
         trailers: Callable[[], bytes],
         stream: Stream,
@@ -28,6 +29,7 @@ class Upload:
         *,
         is_chunked: bool,
     ) -> None:
+        self._first = first
         self._body = body
         self._trailers = trailers
         self._stream = stream
@@ -44,6 +46,8 @@ class Upload:
         is_whole = False
         pieces = iter(self._body)
         try:
+            if self._first:
+                self._stream.send(self._first, self._patience)
             for piece in pieces:
                 if piece:
                     self._stream.send(encode_chunk(piece) if self._is_chunked else piece, self._patience)

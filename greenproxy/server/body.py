@@ -9,7 +9,7 @@ from gevent.event import Event
 from gevent.hub import getcurrent
 
 from greenproxy.deadline import Patience
-from greenproxy.errors import BadRequest, BodyGone, BodyTooLarge, ClientGone
+from greenproxy.errors import BadRequest, BodyGone, BodyTooLarge, ClientGone, ProxyError
 from greenproxy.exchange import Exchange
 from greenproxy.net.stream import Stream
 from greenproxy.protocol.body import ChunkedDecoder, LengthDecoder, Malformed
@@ -39,7 +39,7 @@ class ClientBody:
 
     __slots__ = (
         "_decoder", "_exchange", "_is_being_read", "_is_consumed", "_max_bytes", "_patience", "_reader", "_released",
-        "_send_continue", "_source", "_whole", "is_cancelled",
+        "_send_continue", "_source", "_waits_for_backend", "_whole", "is_cancelled",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +58,7 @@ class ClientBody:
         self._patience = patience
         self._max_bytes = max_bytes
         self._send_continue = send_continue
+        self._waits_for_backend = False  # the client waits for a 100 (Continue) that is the backend's to give
         self._whole: bytes | None = None  # all of it, once it was read or found in one piece: whoever asks again gets it again
         self._is_consumed = False  # a part of it was given away that is not held any more
         self._reader: object = None  # the greenlet that waits for the client's bytes
@@ -106,8 +107,25 @@ class ClientBody:
             raise BodyTooLarge
 
     def expect_continue_from_backend(self) -> bool:
-        expects, self._send_continue = self._send_continue is not None, None
-        return expects
+        self._waits_for_backend, self._send_continue = self._send_continue is not None, None
+        return self._waits_for_backend
+
+    def continue_sent(self) -> None:
+        self._waits_for_backend = False
+        if self._reader is not None:
+            self._source.stream.wake()
+
+    # -------------------------------------------------------------- as the limit of its own waits
+
+    def remaining_s(self) -> float:
+        """Return the seconds that the client may be silent: body-timeout, or any number while it waits for a 100 (Continue)."""
+        return _FOREVER if self._waits_for_backend else self._patience.remaining_s()
+
+    def late(self) -> ProxyError:
+        """Return what its silence means."""
+        return self._patience.late()
+
+    # -------------------------------------------------------------- reading
 
     def __iter__(self) -> Iterator[bytes]:
         self._is_being_read = True
@@ -176,11 +194,12 @@ class ClientBody:
             send_continue()
         self._reader = getcurrent()
         try:
-            data = self._source.stream.recv(READ_BYTES, self._patience)
+            data = self._source.stream.recv(READ_BYTES, self)
         except OSError as error:
             raise ClientGone(f"The client's connection broke while it sent its body: {error}") from error
         finally:
             self._reader = None
+        self._waits_for_backend = False
         if not data:
             raise ClientGone("The client closed the connection in the middle of its body.")
         return self._feed(data)
