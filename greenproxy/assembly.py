@@ -110,7 +110,10 @@ class House:
 
     def _error_page(self, error: ProxyError, request: Request | None) -> Response:
         accept = (request.headers.get("accept") or "") if request is not None else ""
-        return error_response(error, accept, self._settings.process.server_header)
+        page = error_response(error, accept, self._settings.process.server_header)
+        for edit in error.edits:
+            edit(page)
+        return page
 
     # -------------------------------------------------------------- handlers
 

@@ -8,6 +8,7 @@ Foreign errors (OSError, a parser's) are translated into these where they enter,
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from typing import Any
 
 
@@ -43,6 +44,7 @@ class ProxyError(Exception):
         super().__init__(message or self.message)
         self.retry_after_s = retry_after_s
         self.allow: tuple[str, ...] = ()
+        self.edits: list[Callable[[Any], None]] = []  # what the page that tells of it goes through, as other responses do
         self.backend: Any = None  # the upstream.backend.Backend that could not be connected to
 
 
@@ -194,6 +196,9 @@ class Stopped(ProxyError):
     status, reason = 503, "stopped"
     message = "The proxy is stopping."
     closes = True
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message, retry_after_s=1)  # whoever comes after us listens on the same address
 
 
 # ------------------------------------------------------------------ the upstream's failures

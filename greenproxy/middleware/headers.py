@@ -1,6 +1,6 @@
 """The built-in `headers`: sets, adds and removes fields of the request (before it is passed on) and of the response.
 
-On each side removing comes first, then setting, then adding.
+On each side removing comes first, then setting, then adding. The proxy's own error pages are changed like any response.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from greenproxy.errors import ProxyError
 from greenproxy.messages import Handler, Headers, Middleware, Request, Response
 
 _KEYS = ("request-set", "request-add", "request-remove", "response-set", "response-add", "response-remove")
@@ -53,10 +54,17 @@ def make(options: Mapping[str, str]) -> Middleware:
     def headers(request: Request, call_next: Handler) -> Response:
         if any(on_request):
             on_request.apply(request.headers)
-        response = call_next(request)
+        try:
+            response = call_next(request)
+        except ProxyError as error:
+            error.edits.append(edit)
+            raise
+        edit(response)
+        return response
+
+    def edit(response: Response) -> None:
         if any(on_response):
             on_response.apply(response.headers)
-        return response
 
     return headers
 

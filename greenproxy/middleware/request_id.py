@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from functools import partial
 
+from greenproxy.errors import ProxyError
 from greenproxy.messages import Handler, Middleware, Request, Response
 
 _is_sane = re.compile(r"[0-9A-Za-z._~+/=:@-]{1,128}").fullmatch
@@ -37,8 +39,16 @@ def make(options: Mapping[str, str]) -> Middleware:
         sent = request.headers.get(header, "") if keep == "always" or (keep == "trusted" and request.is_peer_trusted) else ""
         request.request_id = sent if sent and _is_sane(sent) else os.urandom(16).hex()
         request.headers[header] = request.request_id
-        response = call_next(request)
-        response.headers[header] = request.request_id
+        try:
+            response = call_next(request)
+        except ProxyError as error:
+            error.edits.append(partial(_name, header, request.request_id))
+            raise
+        _name(header, request.request_id, response)
         return response
 
     return request_id
+
+
+def _name(header: str, request_id: str, response: Response) -> None:
+    response.headers[header] = request_id

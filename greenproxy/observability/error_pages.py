@@ -10,6 +10,7 @@ from greenproxy.messages import Headers, Response
 from greenproxy.observability.clock import http_date
 
 _JSON = "application/json"
+_RENAMED = {413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satisfiable", 422: "Unprocessable Content"}
 _STATUSES = frozenset(HTTPStatus)
 
 
@@ -37,12 +38,13 @@ def error_response(error: ProxyError, accept: str, server_header: str) -> Respon
 def _page(error: ProxyError, is_json: bool) -> bytes:
     if is_json:
         return json.dumps({"status": error.status, "reason": error.reason, "message": str(error)}).encode() + b"\n"
-    line = f"{error.status} {_phrase(error.status)} ({error.reason}): {error}"
+    line = f"{error.status} {phrase(error.status)} ({error.reason}): {error}"
     return " ".join(line.split()).encode() + b"\n"
 
 
-def _phrase(status: int) -> str:
-    return HTTPStatus(status).phrase if status in _STATUSES else "Error"
+def phrase(status: int) -> str:
+    """Return the reason phrase of a status, as RFC 9110 has it; Python 3.11 has older names for some."""
+    return _RENAMED.get(status) or (HTTPStatus(status).phrase if status in _STATUSES else "Error")
 
 
 def proxy_status(error: ProxyError) -> str:

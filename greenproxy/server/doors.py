@@ -121,7 +121,7 @@ class Doors:
         while self._open and not is_fast():
             elapsed_s = monotonic() - begun_s
             if elapsed_s >= graceful_timeout_s:
-                self._log.warning("graceful-timeout is over: %d connections are cut", self._open)
+                self._log.warning("graceful-timeout is over; connections that are cut: %d", self._open)
                 break
             if elapsed_s >= min(LINGER_IDLE_S, graceful_timeout_s / 2):
                 for front in self._fronts:

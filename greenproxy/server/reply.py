@@ -19,12 +19,13 @@ from greenproxy.messages import Duplex, Request, Response, Takeover
 from greenproxy.net.relay import RelayBody
 from greenproxy.net.stream import Stream
 from greenproxy.observability.clock import http_date
+from greenproxy.observability.error_pages import phrase
 from greenproxy.protocol.body import encode_chunk, last_chunk
 from greenproxy.protocol.forwarding import strip_response_fields
 from greenproxy.protocol.http1 import ResponseHead
 from greenproxy.server.body import ClientBody
 
-_PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
+_PHRASES = {status.value: phrase(status).encode() for status in HTTPStatus}
 _LAST_CHUNK = last_chunk(b"")
 _UNDELIMITED = -1
 _CHUNKED = -2

@@ -309,6 +309,14 @@ def test_other_keys_are_settings(running: RunningProxy) -> None:
     assert ask(running.address(), get("/tagged/")).get("x-tag") == "a b"
 
 
+def test_an_error_page_goes_through_the_built_ins_too(running: RunningProxy, backend: ScriptedBackend) -> None:
+    backend.play([expect_request, send(b"nonsense\r\n\r\n")] * 4)
+    named, changed = ask(running.address(), get("/id/")), ask(running.address(), get("/fields/"))
+
+    assert (named.status, len(named.get("x-request-id") or "")) == (502, 32)
+    assert (changed.status, changed.get("x-added")) == (502, "too")
+
+
 def test_request_id_goes_to_the_backend_the_client_and_the_log(running: RunningProxy, backend: ScriptedBackend) -> None:
     told = ask(running.address(), get("/id/for-the-log"))
     name = told.get("x-request-id")

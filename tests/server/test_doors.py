@@ -367,7 +367,7 @@ def test_the_cut_is_one_line_in_the_log(entrance: MakeEntrance) -> None:
     it = entrance()
     it.slow()
     it.drain(0.05).join(5)
-    assert ["1 connections are cut" in line for line in it.log] == [True]
+    assert ["connections that are cut: 1" in line for line in it.log] == [True]
 
 
 def test_a_fast_stop_does_not_wait(entrance: MakeEntrance) -> None:
