@@ -25,7 +25,7 @@ from greenproxy.config.settings import Settings
 from greenproxy.observability.board import Board
 from greenproxy.process.demos import Demos
 from greenproxy.process.endings import how_it_ended
-from greenproxy.process.listening import CannotListen, open_doors, shown
+from greenproxy.process.listening import CannotListen, close_sockets, open_doors, shown
 from greenproxy.process.master_log import MasterLog
 from greenproxy.process.prepared import prepare
 from greenproxy.process.respawn import Respawn
@@ -271,6 +271,8 @@ class ProxyArbiter(Arbiter):
         for worker in list(self.WORKERS.values()):
             if not worker.has_served:  # nothing to finish, and user code that hangs in its import hears no signal
                 self.kill_worker(worker.pid, signal.SIGKILL)
+        close_sockets(self.LISTENERS)  # gunicorn's way to close them removes the Unix sockets of others, and trips over none
+        self.LISTENERS = []
         super().stop(graceful)
         self._demos.stop()
 

@@ -37,6 +37,9 @@ FLOORS: dict[str, Room] = {
     "deadline": Room(("errors",), ("gevent",)),
     "messages": Room(("errors", "deadline")),
     "exchange": Room(("errors", "deadline", "messages")),
+    # On the ground, and from the standard library alone, because masters bind such files before there is gevent, and a
+    # demo backend does the same far above.
+    "unix_socket": Room(),
     # 1
     "config": Room(("errors",), ("configargparse",)),
     "protocol": Room(("errors", "messages"), ("h11",), SOCKETS),
@@ -50,13 +53,13 @@ FLOORS: dict[str, Room] = {
     "server": Room((*MIDDLE, "net"), ("gevent",)),
     # 5
     "middleware": Room(MIDDLE, ("gevent",)),  # its time limit is a gevent.Timeout that user code cannot swallow
-    "apps": Room(MIDDLE, ("gevent",)),
+    "apps": Room((*MIDDLE, "unix_socket"), ("gevent",)),
     "proxy": Room((*MIDDLE, "net", "upstream"), ("gevent",)),
     # 6
     "assembly": Room(BELOW_THE_ROOF),
     # 7: the front doors. What both masters do (plain gunicorn's and ours) is the room `process`; the board is made and
     # the error log opened before there is a house, and a demo backend never is one: hence observability, and apps in cli.
-    "process": Room(("errors", "config", "routing", "observability"), ("gunicorn",)),
+    "process": Room(("errors", "unix_socket", "config", "routing", "observability"), ("gunicorn",)),
     "worker": Room(("errors", "config", "assembly", "process"), ("gevent", "gunicorn")),
     "master": Room(("errors", "config", "observability", "process", "worker"), ("gunicorn",)),
     "cli": Room(("errors", "config", "apps", "process", "master")),

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import signal
-import stat
 import sys
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
@@ -21,6 +20,7 @@ from gevent import socket
 from gevent.pywsgi import WSGIServer
 
 from greenproxy.config.settings import Address
+from greenproxy.unix_socket import SocketFile, listen
 
 _BACKLOG = 1024
 _LONGEST_DELAY_S = 300.0
@@ -45,16 +45,16 @@ def serve(address: Address, name: str, *, dies_with_parent: bool = False) -> Non
     about itself, and leaves SIGINT to the parent, because a terminal sends that to both.
     """
     parent = os.getppid()
-    listener = _listen(address)
+    listener, file = _listen(address)
     server = WSGIServer(listener, DemoApp(name), log=None, error_log=None)
-    handlers = [gevent.signal_handler(signal.SIGTERM, server.close)]
+    handlers = [gevent.signal_handler(signal.SIGTERM, _close, server, file)]
     if dies_with_parent:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     else:
-        handlers.append(gevent.signal_handler(signal.SIGINT, server.close))
+        handlers.append(gevent.signal_handler(signal.SIGINT, _close, server, file))
         where = address.path or "{}:{}".format(*listener.getsockname()[:2])
         print(f"demo backend {name} listens on {where} (pid {os.getpid()})", file=sys.stderr, flush=True)
-    watch = gevent.spawn(_stop_without, parent, server) if dies_with_parent else None
+    watch = gevent.spawn(_close_without, parent, server, file) if dies_with_parent else None
     try:
         server.serve_forever(stop_timeout=_STOP_WITHIN_S)
     finally:
@@ -62,43 +62,47 @@ def serve(address: Address, name: str, *, dies_with_parent: bool = False) -> Non
             handler.cancel()
         if watch is not None:
             watch.kill()
-        server.close()
-        _remove(address.path)
+        _close(server, file)
 
 
-def _stop_without(parent: int, server: WSGIServer) -> None:
+def _close_without(parent: int, server: WSGIServer, file: SocketFile | None) -> None:
     while os.getppid() == parent:
         gevent.sleep(_PARENT_EVERY_S)
-    server.close()
+    _close(server, file)
 
 
-def _listen(address: Address) -> socket.socket:
-    family = socket.AF_UNIX if address.path else socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+def _close(server: WSGIServer, file: SocketFile | None) -> None:
+    if not server.closed:
+        if file is not None:
+            file.remove()  # first: once the socket is closed it cannot be told whose the file is
+        server.close()
+
+
+def _listen(address: Address) -> tuple[socket.socket, SocketFile | None]:
     try:
         if address.path:
-            _remove(address.path)
-            listener.bind(address.path)
+            bound, file = listen(address.path, _BACKLOG)
+            listener = socket.socket(fileno=bound.detach())
         else:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            # pywsgi sends head and body apart: on a reused connection the body would wait 40 ms for an acknowledgement.
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            listener.bind((address.host, address.port))
-        listener.listen(_BACKLOG)
-        listener.setblocking(False)
+            listener, file = _listen_to_port(address.host, address.port), None
     except OSError as error:
-        listener.close()
         raise CannotListen(f"cannot listen on {address}: {error.strerror or error}") from error
-    return listener
+    listener.setblocking(False)
+    return listener, file
 
 
-def _remove(path: str) -> None:
-    """Remove a socket file; anything else that has the path stays."""
+def _listen_to_port(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        if path and stat.S_ISSOCK(os.stat(path).st_mode):
-            os.unlink(path)
-    except FileNotFoundError:
-        pass
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # pywsgi sends head and body apart: on a reused connection the body would wait 40 ms for an acknowledgement.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 class DemoApp:

@@ -21,7 +21,7 @@ from greenproxy.config.options import load_settings, parse
 from greenproxy.config.settings import Address, ListenerSettings, Settings
 from greenproxy.observability.board import Board
 from greenproxy.process.checks import ambiguous_routes
-from greenproxy.process.listening import CannotListen, Door, bound_address, close, open_doors, shown
+from greenproxy.process.listening import CannotListen, Door, bound_address, close, close_sockets, open_doors, shown
 from greenproxy.process.prepared import Prepared, prepare
 
 CANNOT_LISTEN, BAD_CONFIGURATION = 1, 2
@@ -136,15 +136,19 @@ class Guest:
             log.error_log.info("demo backends are not started under gunicorn: greenproxy demo --bind ADDRESS --name NAME does")
 
     def _open(self, listeners: Sequence[ListenerSettings], cfg: Any, log: Any) -> None:
-        """Open the doors that are new, keep those whose addresses stay, close those that are gone."""
-        kept = {door.listener.bind: door for door in self._others}
-        new = {door.listener.bind: door for door in open_doors([each for each in listeners if each.bind not in kept], cfg, log)}
-        for door in new.values():
+        """Open the addresses that are new, keep those that stay, close those that are gone."""
+        at_hand: dict[Address, list[Any]] = {}
+        for door in self._others:
+            for address, sock in zip(door.listener.bind, door.sockets, strict=True):
+                at_hand.setdefault(address, []).append(sock)
+        before = [sock for sockets in at_hand.values() for sock in sockets]
+        self._others = open_doors(listeners, cfg, log, at_hand)
+        for door in self._others:
             for sock in door.sockets:
-                log.error_log.info("listening on %s (%s)", shown(sock), door.listener.name)
-        for bind in kept.keys() - {each.bind for each in listeners}:
-            close(kept[bind])
-        self._others = tuple(Door(each, (new.get(each.bind) or kept[each.bind]).sockets) for each in listeners)
+                if sock not in before:
+                    log.error_log.info("listening on %s (%s)", shown(sock), door.listener.name)
+        after = [sock for door in self._others for sock in door.sockets]
+        close_sockets([sock for sock in before if sock not in after])
 
     def _close(self) -> None:
         """Remove the files of Unix sockets, as gunicorn does with its own. Workers pass here too, and leave them."""

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gunicorn.sock import TCP6Socket, TCPSocket, UnixSocket
 
 from greenproxy.config.settings import Address, ListenerSettings
+from greenproxy.unix_socket import listen
 
 
 class CannotListen(Exception):
@@ -38,6 +39,19 @@ class _OnlyIPv6Socket(TCP6Socket):
         super().bind(sock)
 
 
+class _OwnUnixSocket(UnixSocket):
+    """Takes no path from somebody who listens there, and removes no file but its own. gunicorn's does both."""
+
+    def __init__(self, path: str, cfg: Any, log: Any) -> None:
+        server, self._file = listen(path, cfg.backlog, umask=cfg.umask, owner=(cfg.uid, cfg.gid))
+        super().__init__(path, cfg, log, fd=server.detach())
+
+    def remove_file(self) -> None:
+        """Remove the file unless it is gone, or somebody else's by now. Before the socket is closed."""
+        if self.sock is not None:
+            self._file.remove()
+
+
 class _Shared:
     """gunicorn's configuration, for sockets that are opened once and shared by all workers, whatever reuse_port says."""
 
@@ -50,48 +64,61 @@ class _Shared:
         return getattr(self._cfg, name)
 
 
-def open_doors(listeners: Sequence[ListenerSettings], cfg: Any, log: Any) -> tuple[Door, ...]:
-    """Bind every address of every listener and return them.
+def open_doors(
+    listeners: Sequence[ListenerSettings], cfg: Any, log: Any, at_hand: Mapping[Address, Sequence[Any]] | None = None
+) -> tuple[Door, ...]:
+    """Bind every address of every listener and return them. What is open already is taken from `at_hand`.
 
     A Unix socket that a dead process left behind is replaced. Raises CannotListen, naming all addresses that failed,
-    with nothing left open.
+    with nothing left open that was not open before.
     """
     shared = _Shared(cfg)
+    spare = {address: list(sockets) for address, sockets in (at_hand or {}).items()}
     doors: list[Door] = []
+    opened: list[Any] = []
     failed: list[str] = []
     for listener in listeners:
         sockets = []
         for address in listener.bind:
             try:
-                sock = _open(address, shared, log)
-                sock.set_inheritable(False)  # demo backends, and what user code starts, must not keep the address
-                sockets.append(sock)
+                if spare.get(address):
+                    sockets.append(spare[address].pop(0))
+                else:
+                    opened.append(_open(address, shared, log))
+                    sockets.append(opened[-1])
             except (OSError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or error
                 failed.append(f"cannot listen on {address} ({listener.name}): {reason}")
         doors.append(Door(listener, tuple(sockets)))
     if failed:
-        for door in doors:
-            close(door)
+        close_sockets(opened)
         raise CannotListen("\n".join(failed))
     return tuple(doors)
 
 
 def _open(address: Address, cfg: Any, log: Any) -> Any:
+    sock: Any
     if address.path:
-        return UnixSocket(address.path, cfg, log)
-    if ":" in address.host:
-        return _OnlyIPv6Socket((address.host, address.port), cfg, log)
-    return TCPSocket((address.host or "0.0.0.0", address.port), cfg, log)
+        sock = _OwnUnixSocket(address.path, cfg, log)
+    elif ":" in address.host:
+        sock = _OnlyIPv6Socket((address.host, address.port), cfg, log)
+    else:
+        sock = TCPSocket((address.host or "0.0.0.0", address.port), cfg, log)
+    sock.set_inheritable(False)  # demo backends, and what user code starts, must not keep the address
+    return sock
 
 
 def close(door: Door) -> None:
-    """Close a door's sockets and remove the files of its Unix sockets. Only for the process that opened them."""
-    for wrapped in door.sockets:
-        name = wrapped.getsockname()
+    """Close a door's sockets. Only for the process that opened them."""
+    close_sockets(door.sockets)
+
+
+def close_sockets(sockets: Sequence[Any]) -> None:
+    """Close sockets and remove the files of those that have one, as far as they are still ours. More than once does no harm."""
+    for wrapped in sockets:
+        if isinstance(wrapped, _OwnUnixSocket):
+            wrapped.remove_file()
         wrapped.close()
-        if isinstance(wrapped, UnixSocket) and os.path.exists(name):
-            os.unlink(name)
 
 
 def bound_address(sock: Any) -> Address:

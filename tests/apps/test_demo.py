@@ -190,6 +190,26 @@ def test_address_that_is_taken_is_one_clear_sentence() -> None:
             serve(Address(host="127.0.0.1", port=port), "blue")
 
 
+def test_unix_socket_that_somebody_listens_on_is_left_to_them(tmp_path: Path) -> None:
+    path = tmp_path / "demo.sock"
+    with socket.socket(socket.AF_UNIX) as running:
+        running.bind(str(path))
+        running.listen(1)
+        with pytest.raises(CannotListen, match=r": Address already in use$"):
+            serve(Address(path=str(path)), "blue")
+        assert path.is_socket()
+
+
+def test_process_leaves_what_somebody_else_has_put_in_the_place_of_its_socket(started: Start, tmp_path: Path) -> None:
+    path = tmp_path / "demo.sock"
+    process, _ = started(path=str(path))
+    path.unlink()
+    path.write_text("precious")
+    process.terminate()
+    assert process.wait(10) == 0
+    assert path.read_text() == "precious"
+
+
 def test_file_that_is_no_socket_is_not_removed(tmp_path: Path) -> None:
     file = tmp_path / "precious"
     file.write_text("data")

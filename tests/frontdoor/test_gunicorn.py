@@ -112,6 +112,35 @@ def test_hup_reads_the_file_again_and_keeps_the_listeners(tmp_path: Path) -> Non
         assert gunicorn.stop() == 0
 
 
+def test_address_that_moves_to_another_listener_on_hup_stays_open(tmp_path: Path) -> None:
+    with Gunicorn(tmp_path) as gunicorn:
+        before = gunicorn.workers()
+        moved = INI.replace("    unix:second.sock\n", "") + "\n[listener:third]\nbind = unix:second.sock\nmiddleware = edge\n"
+        (tmp_path / "greenproxy.ini").write_text(moved)
+        inode = (tmp_path / "second.sock").stat().st_ino
+        gunicorn.send(signal.SIGHUP)
+        wait_until(lambda: len(gunicorn.workers()) == 2 and not set(gunicorn.workers()) & set(before), "the workers are new")
+        assert "refused" not in gunicorn.log()
+        assert (tmp_path / "second.sock").stat().st_ino == inode
+        assert get(gunicorn.second_port()) in gunicorn.workers()
+        assert gunicorn.stop() == 0
+
+
+def test_second_gunicorn_leaves_the_unix_socket_to_the_one_that_runs(tmp_path: Path) -> None:
+    (tmp_path / "second").mkdir()
+    path = tmp_path / "second.sock"
+    with Gunicorn(tmp_path) as gunicorn:
+        second = Gunicorn(tmp_path / "second")
+        (tmp_path / "second" / "greenproxy.ini").write_text(INI.replace("unix:second.sock", f"unix:{path}"))
+        second.start()
+        assert second.wait() == 1
+        assert f"cannot listen on unix:{path} (second): Address already in use" in second.log()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+        assert gunicorn.stop() == 0
+    assert not path.exists()
+
+
 def test_wrong_file_on_hup_costs_nothing(tmp_path: Path) -> None:
     with Gunicorn(tmp_path) as gunicorn:
         (tmp_path / "greenproxy.ini").write_text(INI + "\n[listner:third]\n")

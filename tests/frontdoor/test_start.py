@@ -88,6 +88,34 @@ def test_unix_socket_that_a_dead_process_left_is_replaced_and_removed_at_the_end
     assert not path.exists()
 
 
+def test_second_instance_leaves_the_unix_socket_to_the_one_that_runs(tmp_path: Path) -> None:
+    (tmp_path / "second").mkdir()
+    path = tmp_path / "web.sock"
+    with Proxy(EVERYWHERE, tmp_path) as proxy:
+        second = Proxy(EVERYWHERE.replace("unix:web.sock", f"unix:{path}"), tmp_path / "second")
+        second.start()
+        assert second.wait() == 1
+        assert f"cannot listen on unix:{path} (web): Address already in use\n" in second.log()
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(str(path))
+        assert status_over(client) == 404
+        assert proxy.stop() == 0
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("is_replaced", [False, True], ids=["removed", "replaced"])
+def test_unix_socket_that_is_not_there_any_more_disturbs_no_stop(tmp_path: Path, is_replaced: bool) -> None:
+    path = tmp_path / "web.sock"
+    with Proxy(EVERYWHERE, tmp_path, "--pid-file", str(tmp_path / "pid")) as proxy:
+        path.unlink()
+        if is_replaced:
+            path.write_text("somebody else's")
+        assert proxy.stop() == 0
+    assert "Traceback" not in proxy.log()
+    assert not (tmp_path / "pid").exists()
+    assert path.exists() == is_replaced
+
+
 def test_file_in_the_place_of_a_unix_socket_stays(tmp_path: Path) -> None:
     (tmp_path / "web.sock").write_text("precious")
     proxy = Proxy(EVERYWHERE, tmp_path)

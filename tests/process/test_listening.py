@@ -96,3 +96,43 @@ def test_every_address_that_failed_is_named_and_nothing_stays_open(tmp_path: Pat
     assert lines[1].startswith(f"cannot listen on unix:{tmp_path}/file (other): ")
     assert len(lines) == 2
     assert not os.path.exists(path)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # gunicorn drops the socket that it cannot bind
+def test_start_that_fails_leaves_the_socket_of_somebody_else_where_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.socket(socket.AF_UNIX) as running:
+        running.bind(str(path))
+        running.listen(1)
+        busy = Address(host="127.0.0.1", port=taken.getsockname()[1])
+        with pytest.raises(CannotListen) as failed:
+            open_doors([listener(busy, Address(path=str(path)))], Config(), None)
+        lines = str(failed.value).splitlines()
+        del failed
+        gc.collect()
+        assert path.is_socket()
+    assert lines[1] == f"cannot listen on unix:{path} (web): Address already in use"
+
+
+def test_close_leaves_what_somebody_else_has_put_there_and_misses_nothing(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    (door,) = open_doors([listener(Address(path=str(first)), Address(path=str(second)))], Config(), None)
+    first.unlink()
+    second.unlink()
+    second.write_text("precious")
+    close(door)
+    close(door)
+    assert second.read_text() == "precious"
+
+
+def test_socket_that_is_open_already_is_taken_and_survives_a_failure(doors: ExitStack, tmp_path: Path) -> None:
+    path = Address(path=str(tmp_path / "s"))
+    (door,) = opened(doors, listener(path))
+    at_hand = {path: [door.sockets[0]]}
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(CannotListen):
+        open_doors([listener(path, Address(path=str(tmp_path / "file")))], Config(), None, at_hand)
+    assert (tmp_path / "s").is_socket()
+    (again,) = open_doors([listener(ANY, path)], Config(), None, {path: [door.sockets[0]]})
+    doors.callback(close, again)
+    assert again.sockets[1] is door.sockets[0]
