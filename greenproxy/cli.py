@@ -69,11 +69,12 @@ def _demo(arguments: Sequence[str]) -> int:
     from greenproxy.apps.demo import CannotListen, serve
     from greenproxy.config.addresses import parse_bind
     from greenproxy.config.errors import BadValue
+    from greenproxy.process.demos import LISTENING
 
     parser = _DemoParser(prog="greenproxy demo", description="A small JSON backend to try things with.", allow_abbrev=False)
     parser.add_argument("--bind", metavar="ADDRESS", default="127.0.0.1:9001", help="where it listens (default: %(default)s)")
     parser.add_argument("--name", default="demo", help="what it calls itself (default: %(default)s)")
-    # How a master starts it: the log is the master's, and so is Ctrl-C.
+    # How a master starts it: the log is the master's, which gets one line by standard output, and so is Ctrl-C.
     parser.add_argument("--die-with-parent", action="store_true", help=argparse.SUPPRESS)
     found = parser.parse_args(list(arguments))
     try:
@@ -81,8 +82,14 @@ def _demo(arguments: Sequence[str]) -> int:
     except BadValue as error:
         raise Refused(f"greenproxy demo: --bind: {error}") from None
     try:
-        serve(address, found.name, dies_with_parent=found.die_with_parent)
+        if found.die_with_parent:
+            serve(address, found.name, dies_with_parent=True, on_listening=lambda: print(LISTENING, flush=True))
+        else:
+            serve(address, found.name)
     except CannotListen as error:
-        print(f"demo backend {found.name}: {error}", file=sys.stderr)
+        if found.die_with_parent:
+            print(error, flush=True)
+        else:
+            print(f"demo backend {found.name}: {error}", file=sys.stderr)
         return CANNOT_LISTEN
     return STOPPED

@@ -138,7 +138,8 @@ class ProxyArbiter(Arbiter):
         if len(ready) < self.num_workers or not self._demos.are_listening():
             return
         self._is_ready = True
-        self._say.info("greenproxy is ready: %d %s", len(ready), "worker" if len(ready) == 1 else "workers")
+        missing = f", without demo backend {', '.join(self._demos.missing())}" if self._demos.missing() else ""
+        self._say.info("greenproxy is ready: %d %s%s", len(ready), "worker" if len(ready) == 1 else "workers", missing)
         systemd.sd_notify("READY=1\nSTATUS=greenproxy is ready", self.log)
 
     # -------------------------------------------------------------- the workers

@@ -38,8 +38,12 @@ class CannotListen(Exception):
     """The address is not to be had. `str()` is one line for the user."""
 
 
-def serve(address: Address, name: str, *, dies_with_parent: bool = False) -> None:
+def serve(
+    address: Address, name: str, *, dies_with_parent: bool = False, on_listening: Callable[[], object] = lambda: None
+) -> None:
     """Serve until SIGTERM or SIGINT, or, if so asked, until the parent process has ended. Raises CannotListen.
+
+    `on_listening` is called as soon as clients can connect.
 
     Must be called in the main thread of a process of its own: it installs signal handlers. With a parent it says nothing
     about itself, and leaves SIGINT to the parent, because a terminal sends that to both.
@@ -54,6 +58,7 @@ def serve(address: Address, name: str, *, dies_with_parent: bool = False) -> Non
         handlers.append(gevent.signal_handler(signal.SIGINT, _close, server, file))
         where = address.path or "{}:{}".format(*listener.getsockname()[:2])
         print(f"demo backend {name} listens on {where} (pid {os.getpid()})", file=sys.stderr, flush=True)
+    on_listening()
     watch = gevent.spawn(_close_without, parent, server, file) if dies_with_parent else None
     try:
         server.serve_forever(stop_timeout=_STOP_WITHIN_S)

@@ -9,16 +9,34 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from greenproxy.config.settings import Address, DemoSettings
+from greenproxy.config.settings import DemoSettings
 from greenproxy.process.endings import how_it_ended
 
+#: What a demo backend tells its master, in a line on standard output, when it listens; otherwise it says why it cannot.
+LISTENING = "listening"
 _PATIENCE_S = 2.0
 _TICK_S = 0.02
+
+
+@dataclass
+class _Demo:
+    """One process, and what it has said so far."""
+
+    settings: DemoSettings
+    output: int  # the end of its standard output that we read, non-blocking
+    said: bytes = b""
+
+    def listen_to(self) -> str:
+        """Return the line that it has said, "" while there is none."""
+        if not self.said.endswith(b"\n"):
+            with contextlib.suppress(BlockingIOError):
+                self.said += os.read(self.output, 4096)
+        return self.said.decode(errors="replace").strip() if self.said.endswith(b"\n") else ""
 
 
 class Demos:
@@ -27,30 +45,40 @@ class Demos:
     def __init__(self, settings: Sequence[DemoSettings], log: logging.Logger) -> None:
         self._settings = settings
         self._log = log
-        self._running: dict[int, DemoSettings] = {}
-        self._silent: list[Address] = []  # those that do not accept connections yet
+        self._running: dict[int, _Demo] = {}
 
     def start(self) -> None:
         """Start all of them, without waiting until they listen."""
         for demo in self._settings:
             command = [sys.executable, "-m", "greenproxy", "demo", "--bind", str(demo.bind), "--name", demo.name]
-            pid = os.posix_spawn(sys.executable, [*command, "--die-with-parent"], os.environ)
-            self._running[pid] = demo
-            self._silent.append(demo.bind)
+            ours, theirs = os.pipe()
+            os.set_blocking(ours, False)
+            to_pipe = [(os.POSIX_SPAWN_DUP2, theirs, 1)]
+            pid = os.posix_spawn(sys.executable, [*command, "--die-with-parent"], os.environ, file_actions=to_pipe)
+            os.close(theirs)
+            self._running[pid] = _Demo(demo, ours)
             self._log.info("demo backend %s: http://%s (pid %d)", demo.name, demo.bind, pid)
 
     def are_listening(self) -> bool:
-        """Return whether all that run accept connections. Tries those that did not so far, without waiting."""
-        alive = {demo.bind for demo in self._running.values()}
-        self._silent = [address for address in self._silent if address in alive and not _accepts(address)]
-        return not self._silent
+        """Return whether all that run have said that they listen."""
+        return all(demo.listen_to() == LISTENING for demo in self._running.values())
+
+    def missing(self) -> list[str]:
+        """Return the names of those that do not run."""
+        running = {demo.settings.name for demo in self._running.values()}
+        return [demo.name for demo in self._settings if demo.name not in running]
 
     def reaped(self, pid: int, status: int) -> bool:
-        """Return whether a child that has ended was a demo backend; if so, say that it stays down."""
+        """Return whether a child that has ended was a demo backend; if so, say why it did not start, or that it stays down."""
         demo = self._running.pop(pid, None)
         if demo is None:
             return False
-        self._log.warning("demo backend %s %s and stays down", demo.name, how_it_ended(status))
+        said = demo.listen_to()
+        os.close(demo.output)
+        if said in ("", LISTENING):
+            self._log.warning("demo backend %s %s and stays down", demo.settings.name, how_it_ended(status))
+        else:
+            self._log.error("demo backend %s did not start: %s", demo.settings.name, said)
         return True
 
     def stop(self) -> None:
@@ -75,14 +103,4 @@ class Demos:
             except ChildProcessError:
                 ended = pid
             if ended:
-                del self._running[pid]
-
-
-def _accepts(address: Address) -> bool:
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    target: str | tuple[str, int] = (address.host or "127.0.0.1", address.port)
-    if address.path:
-        family, target = socket.AF_UNIX, address.path
-    with socket.socket(family) as probe:
-        probe.settimeout(_TICK_S)
-        return probe.connect_ex(target) == 0
+                os.close(self._running.pop(pid).output)

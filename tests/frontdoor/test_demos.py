@@ -11,7 +11,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.processes import Proxy, children_of, is_running, wait_until
+from tests.processes import ROOT, Proxy, children_of, is_running, wait_until
 
 INI = """
 [greenproxy]
@@ -31,6 +31,18 @@ bind = 127.0.0.1:{blue}
 
 [demo:green]
 bind = 127.0.0.1:{green}
+"""
+
+
+#: Runs at the start of every interpreter: holds up the demo backend blue.
+SLOW_DEMO = """
+import sys, time
+from pathlib import Path
+here = Path(__file__).parent
+if "blue" in sys.orig_argv:
+    (here / "demo-starts").touch()
+    while not (here / "go").exists():
+        time.sleep(0.01)
 """
 
 
@@ -94,9 +106,27 @@ def established(pids: list[int]) -> bool:
     return any(sum("socket:" in os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()) > 1 for pid in pids)
 
 
-def test_one_whose_address_is_taken_is_told_and_the_rest_starts(tmp_path: Path, ini: str) -> None:
+def test_one_whose_address_is_taken_is_told_in_one_line_and_readiness_is_not_claimed_for_it(tmp_path: Path, ini: str) -> None:
     port = int(ini.rpartition(":")[2])
     with socket.create_server(("127.0.0.1", port)), Proxy(ini, tmp_path) as proxy:
-        proxy.wait_for_log("demo backend green: cannot listen on .*: Address already in use")
-        proxy.wait_for_log("demo backend green ended with status 1 and stays down")
+        lines = [line.partition("] ")[2] for line in proxy.log().splitlines()]
+        told = f"error: demo backend green did not start: cannot listen on 127.0.0.1:{port}: Address already in use"
+        assert lines[-2:] == [told, "info: greenproxy is ready: 1 worker, without demo backend green"]
+        assert not any("stays down" in line for line in lines)
+        assert len(proxy.demos()) == 1
         assert proxy.stop() == 0
+
+
+def test_readiness_waits_for_one_that_is_slow_to_listen(tmp_path: Path, ini: str) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SLOW_DEMO)
+    proxy = Proxy(ini, tmp_path, environ={"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"})
+    try:
+        proxy.start()
+        wait_until((tmp_path / "demo-starts").exists, "the demo backend has begun")
+        wait_until(proxy.workers, "a worker")
+        assert "is ready" not in proxy.log()
+        (tmp_path / "go").touch()
+        proxy.wait_until_ready()
+        assert proxy.stop() == 0
+    finally:
+        proxy.kill_all()
