@@ -23,6 +23,7 @@ from gunicorn.pidfile import Pidfile
 from greenproxy import __version__
 from greenproxy.config.settings import Settings
 from greenproxy.observability.board import Board
+from greenproxy.process.announcements import announce_upstreams
 from greenproxy.process.demos import Demos
 from greenproxy.process.endings import how_it_ended
 from greenproxy.process.listening import CannotListen, close_sockets, open_doors, shown
@@ -113,11 +114,7 @@ class ProxyArbiter(Arbiter):
         for door in doors:
             for sock in door.sockets:
                 self._say.info("listening on %s (%s)", shown(sock), door.listener.name)
-        for upstream in settings.upstreams:
-            backends = ", ".join(
-                f"{backend.address} ({backend.name})" if backend.name else str(backend.address) for backend in upstream.backends
-            )
-            self._say.info("upstream %s: %s", upstream.name, backends)
+        announce_upstreams(settings, self._say)
         self._demos.start()
 
     def _take_pid_file(self) -> None:

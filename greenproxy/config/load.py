@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from greenproxy.config.errors import ConfigError, ConfigErrors
@@ -76,6 +77,8 @@ def assemble(
             _draft(section, builder, drafts)
     process = builder.process(main, overrides)
     settings = Linker(sections, builder, file).link(process, drafts, Path(file) if file else None)
+    given = frozenset(main.entries if main else ()) | {key for key, _, _ in overrides}
+    settings = replace(settings, process_keys=given)
     _try_user_code(builder, drafts, folder, try_code)
     for check in extra_checks:
         builder.errors.extend(check(settings))

@@ -193,3 +193,4 @@ class Settings:
     routes: tuple[RouteSettings, ...] = ()
     middlewares: tuple[MiddlewareSettings, ...] = ()
     demos: tuple[DemoSettings, ...] = ()
+    process_keys: frozenset[str] = field(default=frozenset(), compare=False)  # of [greenproxy], that somebody gave

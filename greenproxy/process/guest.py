@@ -16,12 +16,15 @@ from typing import Any
 
 from gunicorn.errors import HaltServer
 
+from greenproxy import __version__
 from greenproxy.config.errors import ConfigError, ConfigErrors
 from greenproxy.config.options import load_settings, parse
 from greenproxy.config.settings import Address, ListenerSettings, Settings
 from greenproxy.observability.board import Board
+from greenproxy.process.announcements import announce_upstreams
 from greenproxy.process.checks import ambiguous_routes
 from greenproxy.process.listening import CannotListen, Door, bound_address, close, close_sockets, open_doors, shown
+from greenproxy.process.precedence import what_does_not_count
 from greenproxy.process.prepared import Prepared, prepare
 
 CANNOT_LISTEN, BAD_CONFIGURATION = 1, 2
@@ -101,7 +104,7 @@ class Guest:
                 atexit.register(self._close)
             self._cfg = cfg
             try:
-                self._renew(app, cfg, log)
+                self._renew(app, sockets, cfg, log)
             except (ConfigErrors, CannotListen) as error:
                 self._refuse(error, log.error_log)
         assert self._settings is not None
@@ -119,21 +122,31 @@ class Guest:
             raise HaltServer("cannot listen", CANNOT_LISTEN)
         raise HaltServer("the configuration cannot be used", BAD_CONFIGURATION)
 
-    def _renew(self, app: Any, cfg: Any, log: Any) -> None:
+    def _renew(self, app: Any, sockets: Sequence[Any], cfg: Any, log: Any) -> None:
         options = replace(parse([], os.environ), config=configuration_file(app.app_uri, os.environ))
-        settings = with_gunicorn_settings(load_settings(options, os.environ, [ambiguous_routes]), cfg)
+        written = load_settings(options, os.environ, [ambiguous_routes])
+        settings = with_gunicorn_settings(written, cfg)
         first = self._first(settings)
         self._open([listener for listener in settings.listeners if listener is not first], cfg, log)
         board = self._prepared.board if self._prepared is not None else Board()
         self._settings = settings
         self._prepared = prepare(settings, (), board, log.error_log)
+        self._announce(log.error_log, cfg, what_does_not_count(written, first, cfg, map(bound_address, sockets)))
+
+    def _announce(self, log: logging.Logger, cfg: Any, not_counting: Sequence[str]) -> None:
+        assert self._settings is not None
+        settings = self._settings
+        log.info("greenproxy %s serves %s", __version__, settings.source)
+        announce_upstreams(settings, log)
+        if not_counting:
+            log.warning("under gunicorn, which has its own, these do not count: %s", ", ".join(not_counting))
         graceful_s = settings.process.graceful_timeout_s
         if not 0 < graceful_s <= cfg.graceful_timeout:
-            log.error_log.warning(
+            log.warning(
                 "graceful-timeout is longer than gunicorn's, which is %d s: give it --graceful-timeout", cfg.graceful_timeout
             )
         if settings.demos:
-            log.error_log.info("demo backends are not started under gunicorn: greenproxy demo --bind ADDRESS --name NAME does")
+            log.info("demo backends are not started under gunicorn: greenproxy demo --bind ADDRESS --name NAME does")
 
     def _open(self, listeners: Sequence[ListenerSettings], cfg: Any, log: Any) -> None:
         """Open the addresses that are new, keep those that stay, close those that are gone."""

@@ -29,6 +29,12 @@ def test_there_is_a_worker_per_processor_core_unless_told_otherwise() -> None:
     assert settings_of("[listener:a]\nbind = :0\n[upstream:b]\nbackends = http://c").process.workers == processor_cores()
 
 
+def test_settings_tell_which_keys_of_the_process_somebody_gave() -> None:
+    text = "[greenproxy]\nbacklog = 2048\n[listener:a]\nbind = :0\n[upstream:b]\nbackends = http://c"
+    assert settings_of(text).process_keys == {"backlog"}
+    assert settings_of(text, overrides=[("log-level", "info", "--log-level")]).process_keys == {"backlog", "log-level"}
+
+
 def test_addresses_that_can_stand_side_by_side_are_no_mistake() -> None:
     text = """
         [listener:a]

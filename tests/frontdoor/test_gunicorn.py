@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from greenproxy import __version__
 from tests.frontdoor.edge import BROKEN_IN_WORKERS, MODULE, get, open_gate, request_in_flight
 from tests.processes import Process, children_of, is_running, wait_until
 
@@ -83,6 +84,21 @@ def test_address_of_gunicorn_is_that_of_the_first_listener_and_the_others_are_op
         assert gunicorn.stop() == 0
     assert not (tmp_path / "second.sock").exists()
     assert "Traceback" not in gunicorn.log()
+
+
+def test_log_tells_the_file_the_upstreams_and_in_one_line_what_does_not_count(tmp_path: Path) -> None:
+    gunicorn = Gunicorn(tmp_path)
+    shop = "\n[upstream:shop]\nbackends =\n    http://127.0.0.1:1 name=blue\n    http://127.0.0.1:2\n"
+    (tmp_path / "greenproxy.ini").write_text(INI.replace("[greenproxy]", "[greenproxy]\npid-file = my.pid") + shop)
+    with gunicorn:
+        log = gunicorn.log()
+        assert gunicorn.stop() == 0
+    assert f"greenproxy {__version__} serves greenproxy.ini\n" in log
+    assert "upstream shop: 127.0.0.1:1 (blue), 127.0.0.1:2\n" in log
+    (warning,) = [line for line in log.splitlines() if "[WARNING]" in line]
+    assert warning.endswith(
+        "under gunicorn, which has its own, these do not count: pid-file, bind of [listener:web] (127.0.0.1:1)"
+    )
 
 
 def test_file_can_be_named_in_the_environment(tmp_path: Path) -> None:
