@@ -141,6 +141,8 @@ class Duplex(Protocol):
 
     def shutdown_write(self) -> None: ...
 
+    def wake(self) -> None: ...
+
 
 @runtime_checkable
 class Closable(Protocol):

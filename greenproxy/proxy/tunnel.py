@@ -7,14 +7,14 @@ from time import monotonic
 
 import gevent
 
-from greenproxy.deadline import Deadline, Patience
+from greenproxy.deadline import Patience
 from greenproxy.errors import BackendReset, ClientGone, ProxyError, ReadTimeout
 from greenproxy.messages import Duplex
 from greenproxy.net.stream import Stream
 
 READ_BYTES = 64 * 1024
 IDLE_S = 3600.0  # silence in both directions
-HALF_CLOSED_S = 30.0  # silence in the one direction that is left
+HALF_CLOSED_S = 10.0  # silence in the one direction that is left
 
 
 class Tunnel:
@@ -69,7 +69,8 @@ class Tunnel:
                 received = self._receive(source)
                 if not received:
                     sink.shutdown_write()
-                    self._silence_s = HALF_CLOSED_S
+                    self._silence_s, self._moved_s = HALF_CLOSED_S, monotonic()
+                    sink.wake()  # whoever reads there has less patience now
                     return None
                 data = received
         except ProxyError as error:
@@ -78,13 +79,25 @@ class Tunnel:
             return side(f"A tunnel broke: {error}")
 
     def _receive(self, source: Duplex) -> bytes:
-        """Return the next bytes. Raises ReadTimeout when both directions were silent for too long."""
+        """Return the next bytes, b"" at the end. Raises ReadTimeout when both directions were silent for too long."""
         while True:
             try:
-                data = source.recv(READ_BYTES, Deadline(self._moved_s + self._silence_s, ReadTimeout))
+                data = source.recv(READ_BYTES, self)
             except ReadTimeout:
-                if monotonic() - self._moved_s >= self._silence_s:
-                    raise
-                continue  # the other direction moved meanwhile
+                if self.remaining_s() > 0:
+                    continue  # the other direction moved meanwhile
+                if self._silence_s == HALF_CLOSED_S:
+                    return b""  # the other side has ended, and this one has nothing to add
+                raise
             self._moved_s = monotonic()
             return data
+
+    # -------------------------------------------------------------- as the limit of its own waits
+
+    def remaining_s(self) -> float:
+        """Return the seconds of silence that are left."""
+        return self._moved_s + self._silence_s - monotonic()
+
+    def late(self) -> ProxyError:
+        """Return what too long a silence means."""
+        return ReadTimeout("The tunnel was silent for too long.")

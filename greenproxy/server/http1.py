@@ -310,3 +310,7 @@ class _ClientDuplex:
     def shutdown_write(self) -> None:
         """Tell the client that nothing more comes."""
         self._stream.shutdown_write()
+
+    def wake(self) -> None:
+        """Let whoever waits for the client's bytes ask its limit again."""
+        self._stream.wake()
