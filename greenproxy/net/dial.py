@@ -38,8 +38,9 @@ def dial(target: SockAddr, limit: Limit) -> Stream:
             _wait_connected(sock, limit)
             status = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if status:
-            refused = status in (errno.ECONNREFUSED, errno.EAGAIN)  # EAGAIN: the backlog of a Unix socket is full
-            raise (ConnectRefused if refused else ConnectFailed)(f"connect: {os.strerror(status)}")
+            if status in (errno.ECONNREFUSED, errno.EAGAIN):  # EAGAIN: the backlog of a Unix socket is full
+                raise ConnectRefused
+            raise ConnectFailed(f"The backend cannot be reached: {os.strerror(status)}.")
         return Stream(sock)
     except BaseException:
         sock.close()
