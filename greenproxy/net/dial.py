@@ -40,6 +40,8 @@ def dial(target: SockAddr, limit: Limit) -> Stream:
         if status:
             if status in (errno.ECONNREFUSED, errno.EAGAIN):  # EAGAIN: the backlog of a Unix socket is full
                 raise ConnectRefused
+            if status == errno.EADDRNOTAVAIL:
+                raise NoDescriptor("The proxy has no port left for another connection to this backend.")
             raise ConnectFailed(f"The backend cannot be reached: {os.strerror(status)}.")
         return Stream(sock)
     except BaseException:
