@@ -18,7 +18,6 @@ from gunicorn import systemd
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import ConfigError, HaltServer
-from gunicorn.pidfile import Pidfile
 
 from greenproxy import __version__
 from greenproxy.config.settings import Settings
@@ -28,6 +27,7 @@ from greenproxy.process.demos import Demos
 from greenproxy.process.endings import how_it_ended
 from greenproxy.process.listening import CannotListen, close_sockets, open_doors, shown
 from greenproxy.process.master_log import MasterLog
+from greenproxy.process.pid_file import OwnPidfile, PidFileTaken
 from greenproxy.process.prepared import prepare
 from greenproxy.process.respawn import Respawn
 from greenproxy.process.rights import group_of, may_become
@@ -107,7 +107,7 @@ class ProxyArbiter(Arbiter):
         try:
             self._take_pid_file()
             doors = open_doors(settings.listeners, self.cfg, self.log)
-        except (CannotListen, RuntimeError) as error:
+        except (CannotListen, PidFileTaken) as error:
             self._give_up(error)
         self.LISTENERS = [sock for door in doors for sock in door.sockets]
         self.app.prepared = prepare(settings, doors, Board(), self._say)
@@ -119,7 +119,7 @@ class ProxyArbiter(Arbiter):
 
     def _take_pid_file(self) -> None:
         if self.cfg.pidfile:
-            self.pidfile = Pidfile(self.cfg.pidfile)
+            self.pidfile = OwnPidfile(self.cfg.pidfile)
             self.pidfile.create(self.pid)
 
     def _give_up(self, error: Exception) -> NoReturn:

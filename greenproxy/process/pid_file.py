@@ -1,0 +1,32 @@
+"""The pid file of our master: gunicorn's, with our words."""
+
+from __future__ import annotations
+
+import os
+
+from gunicorn.pidfile import Pidfile
+
+
+class PidFileTaken(Exception):
+    """The pid file is another process's, or cannot be used. `str()` is one line for the log."""
+
+
+class OwnPidfile(Pidfile):
+    """Holds the master's process id, from `create` to `unlink`."""
+
+    def create(self, pid: int) -> None:
+        """Write the file. Raises PidFileTaken; a file that names a dead process, or nothing, is replaced."""
+        try:
+            os.stat(os.path.dirname(self.fname) or ".")
+            running = self.validate()
+            if running and running != pid:
+                raise PidFileTaken(
+                    f"pid-file {self.fname} names process {running}, which is running: "
+                    "stop it first, or remove the file if that is another program"
+                )
+            super().create(pid)
+        except OSError as error:
+            raise PidFileTaken(f"pid-file {self.fname} cannot be used: {error.strerror}") from None
+        except RuntimeError as error:  # somebody took it since
+            raise PidFileTaken(f"pid-file {self.fname} cannot be used: {error}") from None
+        self.pid = pid  # in a container our own id may stand there from an earlier life
