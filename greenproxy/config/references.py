@@ -23,6 +23,8 @@ from greenproxy.config.settings import (
     UpstreamSettings,
 )
 
+_MOST_NAMES = 8  # in one message
+
 
 @dataclass
 class Drafts:
@@ -75,9 +77,16 @@ class Linker:
         for section, listener in drafts.listeners:
             upstream = listener.upstream or self._only_upstream()
             if not upstream and not self._has_route(listener.name):
-                self._builder.fail(section, section.line, "has neither an upstream nor a route: there is nothing it could answer")
+                self._builder.fail(section, section.line, self._why_nothing_answers())
             elif section.title not in self._lost:
                 yield replace(listener, upstream=upstream)
+
+    def _why_nothing_answers(self) -> str:
+        names = list(self._names["upstream"])
+        if not names:
+            return "has neither an upstream nor a route: there is nothing it could answer"
+        more = ", ..." if len(names) > _MOST_NAMES else ""
+        return f"names no upstream, and there are {len(names)} to choose from: {', '.join(names[:_MOST_NAMES])}{more}"
 
     def _has_route(self, listener: str) -> bool:
         routes = self._names["route"].values()

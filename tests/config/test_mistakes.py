@@ -43,7 +43,7 @@ def test_one_mistake_is_one_line(text: str, expected: list[str]) -> None:
         ),
         (
             "[listener:a]\nbind = :80\n[upstream:x]\nbackends = http://x\n[upstream:y]\nbackends = http://y",
-            ["1: [listener:a] has neither an upstream nor a route: there is nothing it could answer"],
+            ["1: [listener:a] names no upstream, and there are 2 to choose from: x, y"],
         ),
         ("[listener:a]\nbind = :80\n[route:r]\npath = /x", ["3: [route:r] has no answer: upstream, redirect or status"]),
         (
