@@ -11,7 +11,7 @@ import warnings
 from greenproxy.config.addresses import parse_host, parse_port
 from greenproxy.config.errors import BadValue, closest
 from greenproxy.config.settings import PathMatch
-from greenproxy.config.values import parse_count
+from greenproxy.config.values import parse_count, refuse_quotes
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _RANGE = re.compile(r"([1-9][0-9]{2})(?:-([1-9][0-9]{2}))?")
@@ -53,7 +53,9 @@ def parse_path_match(text: str) -> PathMatch:
 def parse_plain_path(text: str) -> str:
     """Return a decoded path as routes see it: it begins with a slash and has no query and no dot segments."""
     if not text.startswith("/"):
-        raise BadValue(f"{text!r} does not begin with a slash", f"/{text}" if text and not text.startswith("http") else "")
+        refuse_quotes(text)
+        may_lack_it = bool(text) and text[0] not in "\"'" and not text.startswith("http")
+        raise BadValue(f"{text!r} does not begin with a slash", f"/{text}" if may_lack_it else "")
     if "?" in text:
         raise BadValue("a path has no query")
     if "//" in text or {".", ".."} & set(text.split("/")):

@@ -38,7 +38,7 @@ The file is UTF-8 text in sections of `key = value` lines.
 - A line that is indented deeper than its key continues the key's value. Empty lines and comments in between do not end it.
 - `#` begins a comment at the start of a line or after white space; `\\#` is just a hash. `;` begins a comment only at the
   start of a line.
-- `%` is an ordinary character.
+- `%` and quotes are ordinary characters: values are written without quotes.
 - `${NAME}` is the environment variable NAME. One that is not set is a mistake. `\\${NAME}` is just that. Comments are
   removed first, so a variable may contain a `#`; lists are split afterwards, so it may contain a whole list.
 - Relative paths count from the folder of the file (in flags and environment variables: from the working directory).

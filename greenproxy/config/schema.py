@@ -138,7 +138,11 @@ def _read_all(items: list[tuple[Line, str]], parse: Callable[[str], T]) -> tuple
         try:
             if not text:
                 raise BadValue("an empty item in the list")
-            read.append(parse(text))
+            try:
+                read.append(parse(text))
+            except BadValue:
+                values.refuse_quotes(text)  # the better reason
+                raise
         except BadValue as error:
             mistakes.append(Mistake(line.number, str(error), error.suggestion))
     if mistakes:

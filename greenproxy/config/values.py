@@ -25,6 +25,12 @@ UNIT_BYTES = {"": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 LONGEST_S = 366 * 24 * 3600.0  # what is longer overflows the clocks of system calls, and is no limit anyway
 
 
+def refuse_quotes(text: str) -> None:
+    """Raise BadValue if `text` stands in quotes, which an INI file does not take away."""
+    if len(text) > 2 and text[0] in "\"'" and text[-1] == text[0]:
+        raise BadValue("values are written without quotes", text[1:-1])
+
+
 def parse_switch(text: str) -> bool:
     """Return True for `on`, False for `off`."""
     if text not in ("on", "off"):
