@@ -128,6 +128,7 @@ Two routes with equal host and path whose conditions do not exclude each other a
 `example.com`; the port of Host plays no part. The prefix `/api/` also takes `/api`, and `/api` without the slash at its end
 takes `/apix` too. A regular expression may match anywhere in the path, unless it has anchors. Routes see the decoded path, with
 dots and double slashes resolved; backends get what the client sent, without `strip-prefix`, of which at least `/` is left.
+A `strip-prefix` with which no `path` of the route can begin is a mistake; where it does not fit, nothing is stripped.
 
 A request that no route takes goes to the listener's upstream; without one it is answered with 404, or with 405 if a route
 failed in its method alone. `redirect = https://example.com` appends path and query of the request,

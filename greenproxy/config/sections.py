@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from greenproxy.config.settings import (
     DemoSettings,
     ListenerSettings,
     MiddlewareSettings,
+    PathMatch,
     ProcessSettings,
     RelaySettings,
     RouteSettings,
@@ -195,8 +196,18 @@ class SectionBuilder:
             self.fail(section, entries["redirect-status"].line, "goes with redirect only", key="redirect-status")
         if "strip-prefix" in entries and {"redirect", "status"} & set(answers):
             self.fail(section, entries["strip-prefix"].line, "goes with upstream only", key="strip-prefix")
-        if found[RouteSettings].get("strip_prefix") == "/":
-            self.fail(section, entries["strip-prefix"].line, "strips nothing", key="strip-prefix")
+        elif "strip_prefix" in found[RouteSettings]:
+            self._check_strip_prefix(section, found[RouteSettings])
+
+    def _check_strip_prefix(self, section: Section, fields: Mapping[str, Any]) -> None:
+        prefix = fields["strip_prefix"].rstrip("/")
+        paths: Sequence[PathMatch] = fields.get("path", ())
+        line = section.entries["strip-prefix"].line
+        if not prefix:
+            self.fail(section, line, "strips nothing", key="strip-prefix")
+        elif paths and not any(may_be_under(path, prefix) for path in paths):
+            guess = closest(prefix, [path.text.rstrip("/") for path in paths])
+            self.fail(section, line, f"no path of this route begins with {prefix}", key="strip-prefix", suggestion=guess)
 
     def _check_type(self, section: Section, kind: str) -> None:
         line = section.entries["type"].line if "type" in section.entries else section.line
@@ -204,6 +215,14 @@ class SectionBuilder:
             check_type(kind)
         except BadValue as error:
             self.fail(section, line, str(error), key="type", suggestion=error.suggestion)
+
+
+def may_be_under(path: PathMatch, prefix: str) -> bool:
+    """Return whether a request that `path` takes can have a path under `prefix`, which has no slash at its end."""
+    if path.kind == "regex":
+        return True  # nobody knows
+    is_inside = path.text == prefix or path.text.startswith(f"{prefix}/")
+    return is_inside or (path.kind == "prefix" and f"{prefix}/".startswith(path.text))
 
 
 def check_type(kind: str) -> None:

@@ -47,6 +47,31 @@ def test_addresses_that_can_stand_side_by_side_are_no_mistake() -> None:
     assert mistakes_in(text) == []
 
 
+@pytest.mark.parametrize(
+    ("path", "prefix"),
+    [
+        ("/api/", "/api"),
+        ("/api/", "/api/"),
+        ("/api", "/api"),
+        ("/ap", "/api"),
+        ("/", "/api"),
+        ("/api/", "/api/v1"),
+        ("/api/v1/", "/api"),
+        ("/api/v", "/api"),
+        ("= /api", "/api"),
+        ("= /api/v1", "/api"),
+        ("~ ^/anything", "/api"),
+        ("/other/\n  /api/", "/api"),
+        ("/other/\n  ~ x", "/api"),
+    ],
+)
+def test_a_prefix_that_some_request_of_the_route_may_have_can_be_stripped(path: str, prefix: str) -> None:
+    text = f"[listener:a]\nbind = :80\n[upstream:x]\nbackends = http://x\n[route:r]\npath = {path}\nstrip-prefix = {prefix}"
+    assert mistakes_in(text) == []
+    text = f"[listener:a]\nbind = :80\n[upstream:x]\nbackends = http://x\n[route:r]\nstrip-prefix = {prefix}"
+    assert mistakes_in(text) == []
+
+
 def test_a_route_that_says_nothing_else_goes_to_the_only_upstream() -> None:
     text = "[listener:a]\nbind = :80\n[upstream:x]\nbackends = http://x\n[route:r]\npath = /x/\nretries = 3"
     found = settings_of(text)
