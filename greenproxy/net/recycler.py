@@ -50,6 +50,11 @@ class Recycler:
         if isinstance(me, _Runner):
             me.is_retired = True
 
+    @staticmethod
+    def is_retired() -> bool:
+        """Return whether the calling task's greenlet ends with it."""
+        return bool(getattr(getcurrent(), "is_retired", False))
+
     def _loop(self, task: Task) -> None:
         me: Any = getcurrent()
         idle, hub = self._idle, self._hub

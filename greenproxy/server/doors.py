@@ -22,6 +22,7 @@ from greenproxy.server.listener import Listener
 
 LINGER_IDLE_S = 1.0
 _TICK_S = 0.05
+_TELL_EVERY_S = 60.0
 
 
 class Doors:
@@ -34,6 +35,7 @@ class Doors:
         self._listeners: list[Listener] = []
         self._open = 0
         self._is_full = False
+        self._next_told_s = 0.0
         self._sweep: Any = None
 
     def open(self, front: Front, sockets: Sequence[socket.socket], *, max_accept: int) -> None:
@@ -57,8 +59,10 @@ class Doors:
     def _full(self) -> bool:
         if self._open < self._max_connections:
             return False
-        if not self._is_full:
-            self._is_full = True
+        self._is_full = True
+        now = monotonic()
+        if now >= self._next_told_s:  # under a steady load it is reached again with every client that leaves
+            self._next_told_s = now + _TELL_EVERY_S
             self._log.warning("worker-connections = %d reached: more clients wait in the backlog", self._max_connections)
         return True
 

@@ -86,9 +86,17 @@ class Connection:
             return
         searched = len(self.buffer)
         self.buffer = self.buffer + data if searched else data
+        self._serve_buffer(searched)
+
+    def _serve_buffer(self, searched: int = 0) -> None:
+        """Serve the requests that were read already. What others left in this greenlet must not meet the next of them."""
+        recycler = self._front.recycler
         try:
             while self._serve_next(searched):
                 searched = 0
+                if recycler.is_retired():
+                    recycler.spawn(self._serve_buffer)
+                    return
         except BaseException:  # killed: nobody will come back to it
             self.close()
             raise
@@ -96,6 +104,8 @@ class Connection:
     def _serve_next(self, searched: int) -> bool:
         """Serve the next request of the buffer. Returns whether there may be another."""
         front = self._front
+        if self.stream.is_closed:
+            return False
         try:
             end = find_head_end(self.buffer, front.limits, searched)
             if end < 0:

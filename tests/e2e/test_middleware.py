@@ -295,6 +295,13 @@ def test_each_request_has_its_own_context_and_state(running: RunningProxy) -> No
     assert bodies == [b"nobody one one", b"nobody two two", b"nobody three three"]
 
 
+def test_pipelined_requests_have_contexts_of_their_own_too(running: RunningProxy) -> None:
+    with RawClient(running.address()) as client:
+        client.send(get("/remember/?one") + get("/remember/?two"))
+
+        assert [client.answer().body for _ in range(2)] == [b"nobody one one", b"nobody two two"]
+
+
 def test_the_timeout_of_a_middleware_leaves_out_what_it_calls(running: RunningProxy, backend: ScriptedBackend) -> None:
     def answer_late(_: object) -> None:
         backend.wait_for(lambda: backend.requests)
