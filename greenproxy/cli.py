@@ -45,11 +45,13 @@ class Refused(Exception):
 
 
 def _serve(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    from greenproxy.config.options import load_settings, parse
+    from greenproxy.config.options import idle_variables, load_settings, parse
     from greenproxy.process.checks import ambiguous_routes
 
     options = parse(arguments, environ)
     settings = load_settings(options, environ, [ambiguous_routes])
+    for line in idle_variables(environ, settings):
+        print(f"greenproxy: warning: {line}", file=sys.stderr)
     if options.is_check:
         print(f"{options.config or 'greenproxy'}: ok")
         return STOPPED

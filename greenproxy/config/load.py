@@ -44,7 +44,7 @@ def load(
         raise ConfigErrors([ConfigError(file=file, message=reason.lower())]) from None
     reader = Reader(text, file, environ)
     folder = Path(path).absolute().parent
-    return assemble(
+    settings = assemble(
         reader.sections,
         file=file,
         folder=folder,
@@ -53,6 +53,7 @@ def load(
         extra_checks=extra_checks,
         try_code=try_code,
     )
+    return replace(settings, variables=frozenset(reader.variables))
 
 
 def assemble(

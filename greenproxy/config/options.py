@@ -142,6 +142,21 @@ def load_settings(
     return _load_without_file(options, extra_checks)
 
 
+def idle_variables(environ: Mapping[str, str], settings: Settings) -> list[str]:
+    """Return a line for each GREENPROXY_... variable that is no key and that the file does not use: a slip of the pen, likely."""
+    known = {"CONFIG": "GREENPROXY_CONFIG"}
+    for field in dataclasses.fields(ProcessSettings):
+        known[_variable(key_name(field)).removeprefix("GREENPROXY_")] = _variable(key_name(field))
+    lines = []
+    for name, value in environ.items():
+        if name.startswith("GREENPROXY_") and name not in known.values() and name not in settings.variables and value.strip():
+            guess = known.get(closest(name.removeprefix("GREENPROXY_"), known), "")
+            unused = ", and the file does not use it" if settings.source else ""
+            hint = f" (did you mean {guess}?)" if guess else ""
+            lines.append(f"{name} in the environment is no key of [greenproxy]{unused}{hint}")
+    return lines
+
+
 def _load_without_file(options: Options, extra_checks: Sequence[ExtraCheck]) -> Settings:
     sections = [
         _section("listener", "web", "bind", options.bind),

@@ -68,7 +68,8 @@ GREENPROXY = """\
 
 One process with its workers. Each of these keys is also a flag and an environment variable: `worker-timeout` is
 `--worker-timeout` and `GREENPROXY_WORKER_TIMEOUT`. A flag beats the environment, the environment beats the file, the file
-beats the default. An empty variable counts as not set. `GREENPROXY_CONFIG` is `--config`.
+beats the default. An empty variable counts as not set. `GREENPROXY_CONFIG` is `--config`. Any other
+`GREENPROXY_...` that the file does not use in a `${...}` is told in a warning at the start: it is likely a slip of the pen.
 """
 
 LISTENER = """\

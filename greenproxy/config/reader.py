@@ -67,6 +67,7 @@ class Reader:
     def __init__(self, text: str, file: str, environ: Mapping[str, str]) -> None:
         self.sections: list[Section] = []
         self.errors: list[ConfigError] = []
+        self.variables: set[str] = set()  # the names of all environment variables that the text uses
         self._lines: dict[str, int] = {}  # of the sections, by title
         self._file = file
         self._environ = environ
@@ -157,6 +158,7 @@ class Reader:
     def _add(self, entry: Entry, number: int, text: str) -> None:
         for backslash, name, brace in _VARIABLE.findall(text):
             if not backslash:
+                self.variables.add(name)
                 self._check_variable(entry, number, name, has_brace=bool(brace))
         text = _VARIABLE.sub(self._expand, text).strip()
         if _CONTROL.search(text):

@@ -194,3 +194,4 @@ class Settings:
     middlewares: tuple[MiddlewareSettings, ...] = ()
     demos: tuple[DemoSettings, ...] = ()
     process_keys: frozenset[str] = field(default=frozenset(), compare=False)  # of [greenproxy], that somebody gave
+    variables: frozenset[str] = field(default=frozenset(), compare=False)  # of the environment, that the file uses

@@ -18,7 +18,7 @@ from gunicorn.errors import HaltServer
 
 from greenproxy import __version__
 from greenproxy.config.errors import ConfigError, ConfigErrors
-from greenproxy.config.options import load_settings, parse
+from greenproxy.config.options import idle_variables, load_settings, parse
 from greenproxy.config.settings import Address, ListenerSettings, Settings
 from greenproxy.observability.board import Board
 from greenproxy.process.announcements import announce_upstreams
@@ -138,6 +138,8 @@ class Guest:
         settings = self._settings
         log.info("greenproxy %s serves %s", __version__, settings.source)
         announce_upstreams(settings, log)
+        for line in idle_variables(os.environ, settings):
+            log.warning("%s", line)
         if not_counting:
             log.warning("under gunicorn, which has its own, these do not count: %s", ", ".join(not_counting))
         graceful_s = settings.process.graceful_timeout_s

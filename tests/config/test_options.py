@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from greenproxy import __version__
 from greenproxy.config.errors import ConfigErrors
-from greenproxy.config.options import GROUPS, Options, build_parser, load_settings, parse
+from greenproxy.config.options import GROUPS, Options, build_parser, idle_variables, load_settings, parse
 from greenproxy.config.schema import key_name
 from greenproxy.config.settings import Address, BackendSettings, ProcessSettings, Settings
 
@@ -60,6 +60,35 @@ def test_options_are_what_was_said() -> None:
 
 def test_an_empty_variable_counts_as_not_set(file: str) -> None:
     assert loaded(["-c", file], {"GREENPROXY_WORKERS": "", "GREENPROXY_LOG_LEVEL": " "}).process.workers == 2
+
+
+@pytest.mark.parametrize(
+    ("variable", "hint"),
+    [
+        ("GREENPROXY_WORKER", " (did you mean GREENPROXY_WORKERS?)"),
+        ("GREENPROXY_LOGLEVEL", " (did you mean GREENPROXY_LOG_LEVEL?)"),
+        ("GREENPROXY_workers", " (did you mean GREENPROXY_WORKERS?)"),
+        ("GREENPROXY_CONFIGURATION", " (did you mean GREENPROXY_CONFIG?)"),
+        ("GREENPROXY_SHOP", ""),
+    ],
+)
+def test_a_variable_that_means_nothing_is_told_with_the_nearest_that_does(file: str, variable: str, hint: str) -> None:
+    environ = {variable: "3", "GREENPROXY_WORKERS": "3", "GREENPROXY_CONFIG": file}
+    told = f"{variable} in the environment is no key of [greenproxy], and the file does not use it{hint}"
+    assert idle_variables(environ, loaded(["-c", file], environ)) == [told]
+
+
+def test_nothing_is_told_of_variables_that_are_empty_that_are_keys_or_that_the_file_uses(file: str) -> None:
+    Path(file).write_text(Path(file).read_text() + "\n[middleware:m]\ntype = headers\nresponse-set = X: ${GREENPROXY_SHOP}\n")
+    environ = {"GREENPROXY_SHOP": "a", "GREENPROXY_EMPTY": " ", "GREENPROXY_VIA": "off", "GREENPROXYX": "", "PATH": "/"}
+    assert idle_variables(environ, loaded(["-c", file], environ)) == []
+
+
+def test_a_variable_in_a_comment_or_behind_a_backslash_is_not_used(file: str) -> None:
+    text = "\n# ${GREENPROXY_A}\n[middleware:m]\ntype = headers\nresponse-set = X: \\${GREENPROXY_B}\n"
+    Path(file).write_text(Path(file).read_text() + text)
+    environ = {"GREENPROXY_A": "a", "GREENPROXY_B": "b"}
+    assert len(idle_variables(environ, loaded(["-c", file], environ))) == 2
 
 
 def test_a_dash_is_a_value() -> None:

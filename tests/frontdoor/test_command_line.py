@@ -51,6 +51,15 @@ def test_check_says_ok(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().out == f"{file}: ok\n"
 
 
+def test_variable_that_means_nothing_is_a_warning_and_no_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "f.ini"
+    file.write_text(WITHOUT_MIDDLEWARE)
+    assert cli.main(["-c", str(file), "--check"], {"GREENPROXY_WORKER": "3"}) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("greenproxy: warning: GREENPROXY_WORKER in the environment is no key")
+    assert line.endswith("(did you mean GREENPROXY_WORKERS?)")
+
+
 def test_check_reports_every_mistake_in_a_line_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "f.ini"
     file.write_text(WITHOUT_MIDDLEWARE + "\n[listner:typo]\nbind = :80\n\n[route:other]\nstatus = many\n")

@@ -101,8 +101,10 @@ def test_log_tells_the_file_the_upstreams_and_in_one_line_what_does_not_count(tm
     )
 
 
-def test_file_can_be_named_in_the_environment(tmp_path: Path) -> None:
-    with Gunicorn(tmp_path, app="greenproxy", environ={"GREENPROXY_CONFIG": "greenproxy.ini"}) as gunicorn:
+def test_file_can_be_named_in_the_environment_where_typing_mistakes_are_told(tmp_path: Path) -> None:
+    environ = {"GREENPROXY_CONFIG": "greenproxy.ini", "GREENPROXY_STATS": "localhost:8125"}
+    with Gunicorn(tmp_path, app="greenproxy", environ=environ) as gunicorn:
+        assert gunicorn.log().count("GREENPROXY_STATS in the environment is no key of [greenproxy]") == 1
         assert get(gunicorn.port()) in gunicorn.workers()
         assert gunicorn.stop() == 0
 
