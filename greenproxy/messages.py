@@ -197,8 +197,12 @@ class StreamedBody(RequestBody, Protocol):
         """Set the longest body (0: any). Raises BodyTooLarge when it is longer by its Content-Length already."""
         ...
 
+    def pause(self) -> None:
+        """Stop whoever waits for the client's bytes in another greenlet; somebody else may go on."""
+        ...
+
     def cancel(self) -> None:
-        """Stop whoever waits for the client's bytes in another greenlet."""
+        """Stop whoever waits for the client's bytes in another greenlet: nobody wants the rest."""
         ...
 
 
@@ -225,6 +229,9 @@ class NoBody:
 
     def set_limit(self, max_bytes: int) -> None:
         """A body that is not there is never too long."""
+
+    def pause(self) -> None:
+        """Nobody waits for it."""
 
     def cancel(self) -> None:
         """Nobody waits for it."""

@@ -84,13 +84,12 @@ class AnswerLimit:
 class Attempt:
     """One try.
 
-    `was_written`: a byte went to the backend. `has_streamed`: bytes of the body that are not held any more did.
-    `was_answered`: a byte came back.
+    `was_written`: a byte went to the backend. `was_answered`: a byte came back.
     """
 
     __slots__ = (
-        "_deadline", "_interim", "_is_responding", "_is_reusable", "_lease", "_limit", "_outgoing", "_request", "_terms",
-        "_upload", "_was_broken_off", "has_streamed", "was_answered", "was_written",
+        "_deadline", "_interim", "_is_responding", "_is_reusable", "_lease", "_limit", "_outgoing", "_request",
+        "_stream_upload", "_terms", "_upload", "_was_broken_off", "was_answered", "was_written",
     )  # fmt: skip
 
     def __init__(self, terms: Terms, request: Request, outgoing: Outgoing, deadline: Deadline) -> None:
@@ -99,7 +98,8 @@ class Attempt:
         self._outgoing = outgoing
         self._deadline = deadline
         self._lease: Lease | None = None
-        self._upload: Upload | None = None
+        self._upload: Upload | None = None  # while it goes on
+        self._stream_upload: Upload | None = None  # the one that takes bytes from the client, also when it has ended
         self._is_responding = True
         self._is_reusable = True
         self._limit: AnswerLimit | None = None  # where there is an upload
@@ -107,7 +107,11 @@ class Attempt:
         self._was_broken_off = False  # sending failed
         self.was_written = False
         self.was_answered = False
-        self.has_streamed = False
+
+    @property
+    def has_streamed(self) -> bool:
+        """Whether bytes of the body went to the backend that nobody holds any more."""
+        return self._stream_upload is not None and self._stream_upload.has_taken
 
     def run(self, lease: Lease) -> Response:
         """Send the request and return the response. The lease is ours to end.
@@ -160,7 +164,6 @@ class Attempt:
         outgoing = self._outgoing
         body = self._request.body
         is_streamed = outgoing.held is None
-        self.has_streamed = is_streamed
         self.was_written = True
         self._limit = AnswerLimit(self._terms.relay.response_timeout_s, self._deadline)
         if outgoing.expects_continue:
@@ -174,6 +177,8 @@ class Attempt:
             self._upload_ended,
             is_chunked=is_streamed and outgoing.is_chunked,
         )
+        if is_streamed:
+            self._stream_upload = self._upload
         self._upload.start(self._terms.recycler)
 
     def _upload_ended(self, is_whole: bool) -> None:
@@ -252,7 +257,7 @@ class Attempt:
         if self._outgoing.expects_continue and self._upload is not None:
             # The client was told the outcome before it sent its body: it may never send it now.
             self._is_reusable = False
-            self._cancel_body()
+            self._request.body.cancel()
         kind = response_body_kind(head, self._request.method.encode("ascii"))
         if kind == "length" and len(rest) >= (length := head.content_length or 0):
             self._response_ended(head.keep_alive and len(rest) == length)
@@ -321,9 +326,13 @@ class Attempt:
 
     def _cancel_body(self) -> None:
         """Stop the upload where it waits for the client; what it sends ends with the connection to the backend."""
-        cancel = getattr(self._request.body, "cancel", None)
-        if self.has_streamed and cancel is not None:  # a body that a middleware made waits for nobody we know
-            cancel()
+        body = self._request.body
+        if self._stream_upload is None or not hasattr(body, "cancel"):
+            return  # it is held, or a middleware made it: it waits for nobody we know
+        if self._stream_upload.has_taken:
+            body.cancel()
+        else:
+            body.pause()  # whole as it is, it can still go to another backend
 
     def _abandon(self, error: BaseException, lease: Lease) -> None:
         self._is_responding = False

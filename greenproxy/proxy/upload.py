@@ -36,6 +36,7 @@ class Upload:
         self._patience = patience
         self._ended = ended
         self._is_chunked = is_chunked
+        self.has_taken = False  # pieces of the body, which nobody holds any more
         self.was_refused = False  # the backend broke the connection while it was sent
 
     def start(self, recycler: Recycler) -> None:
@@ -49,6 +50,7 @@ class Upload:
             if self._first:
                 self._stream.send(self._first, self._patience)
             for piece in pieces:
+                self.has_taken = True
                 if piece:
                     self._stream.send(encode_chunk(piece) if self._is_chunked else piece, self._patience)
             if self._is_chunked:

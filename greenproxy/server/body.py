@@ -221,8 +221,12 @@ class ClientBody:
             raise BodyTooLarge
         return piece
 
+    def pause(self) -> None:
+        """Stop whoever waits for the client's bytes in another greenlet; somebody else may want them yet."""
+        if self._reader is not None and self._reader is not getcurrent():
+            self._source.stream.interrupt(BodyCancelled())
+
     def cancel(self) -> None:
         """Stop whoever waits for the client's bytes in another greenlet: nobody wants the rest."""
         self.is_cancelled = True
-        if self._reader is not None and self._reader is not getcurrent():
-            self._source.stream.interrupt(BodyCancelled())
+        self.pause()

@@ -9,6 +9,7 @@ import pytest
 
 from tests.client import Answer, RawClient, ask, get, post
 from tests.conftest import MakeBackend, StartProxy
+from tests.processes import wait_until
 from tests.running import RunningProxy
 from tests.scripted import ScriptedBackend
 from tests.scripts import Connection, Script, Step, answer, close, echo, expect_head, expect_request, hang, reset, send
@@ -124,6 +125,17 @@ def test_a_put_whose_body_was_taken_is_not_tried_again_unless_it_is_held(pair: M
 
     assert told.status in (200, 502)
     assert set(whole) == {b"hello"}
+
+
+@pytest.mark.parametrize("expectation", [[], ["Expect: 100-continue"]], ids=["", "with Expect"])
+def test_a_put_of_whose_body_nothing_was_taken_is_tried_again(pair: Make, expectation: list[str]) -> None:
+    pair = pair(first_fails(expect_head, reset))
+    with RawClient(pair.running.address()) as client:
+        client.send(get("/", "Content-Length: 5", *expectation, method="PUT"))
+        wait_until(lambda: pair.tries == (1, 1), "the second backend to be asked")
+        client.send(b"hello")
+        assert client.answer().status == 200
+    assert {each.body for each in (*pair.one.requests, *pair.two.requests) if each.body} == {b"hello"}
 
 
 def test_a_refused_connection_is_tried_elsewhere_for_any_method(proxy: StartProxy, scripted: MakeBackend) -> None:
