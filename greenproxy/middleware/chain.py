@@ -22,7 +22,7 @@ from greenproxy.middleware.report import Report
 from greenproxy.middleware.visit import Visit
 
 _log = logging.getLogger("greenproxy")
-_PASSING = (GreenletExit, SystemExit, KeyboardInterrupt)  # the worker stops this greenlet, or itself
+_PASSING = (GreenletExit,)  # somebody ends this greenlet; a SystemExit is the middleware's own and ends nothing
 
 
 @dataclass(frozen=True, slots=True)

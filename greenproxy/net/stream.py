@@ -83,12 +83,20 @@ class Stream:
         except BlockingIOError:
             return None
 
-    def peek_is_eof(self) -> bool:
-        """Return whether the peer has closed its side and nothing is left to read. Does not wait."""
+    def peek(self) -> bytes | None:
+        """Return a byte of what is there and leave it: b"" at the end of the stream, None when nothing has arrived.
+
+        Does not wait. Raises OSError, once, when the peer broke the connection.
+        """
         try:
-            return not self._sock.recv(1, socket.MSG_PEEK)
+            return self._sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
-            return False
+            return None
+
+    def peek_is_eof(self) -> bool:
+        """Return whether the peer has closed its side, or broken the connection, and nothing is left to read."""
+        try:
+            return self.peek() == b""
         except OSError:
             return True
 

@@ -317,27 +317,28 @@ class Attempt:
             return
         if not self._is_reusable:
             self._lease = None
+            self._stop_upload(for_good=True)
             lease.drop()
-            if self._upload is not None:
-                self._cancel_body()
         elif self._upload is None:
             self._lease = None
             lease.give_back()
 
-    def _cancel_body(self) -> None:
+    def _stop_upload(self, *, for_good: bool) -> None:
         """Stop the upload where it waits for the client; what it sends ends with the connection to the backend."""
         body = self._request.body
-        if self._stream_upload is None or not hasattr(body, "cancel"):
-            return  # it is held, or a middleware made it: it waits for nobody we know
-        if self._stream_upload.has_taken:
+        if self._upload is None or self._stream_upload is None or not hasattr(body, "cancel"):
+            return  # it has ended, or all of it is held, or a middleware made it and waits for nobody we know
+        if for_good:
             body.cancel()
         else:
-            body.pause()  # whole as it is, it can still go to another backend
+            body.pause()
 
     def _abandon(self, error: BaseException, lease: Lease) -> None:
-        self._is_responding = False
-        self._is_reusable = False
-        self._settle()
+        # A body that nobody has taken anything of can still go to another backend.
+        self._stop_upload(for_good=self.has_streamed)
+        self._is_responding = self._is_reusable = False
+        self._lease = None
+        lease.drop()
         if isinstance(error, ProxyError) and _blames_backend(error, lease):
             lease.failed(error)
 

@@ -45,29 +45,44 @@ class Upload:
 
     def _run(self) -> None:
         is_whole = False
-        pieces = iter(self._body)
         try:
-            if self._first:
-                self._stream.send(self._first, self._patience)
-            for piece in pieces:
-                self.has_taken = True
-                if piece:
-                    self._stream.send(encode_chunk(piece) if self._is_chunked else piece, self._patience)
-            if self._is_chunked:
-                self._stream.send(last_chunk(self._trailers()), self._patience)
+            self._send_all()
             is_whole = True
-        except OSError:
+        except _Refused:
             # The backend wants no more of it. What it has to say about that, the other direction reads.
             self.was_refused = True
         except ProxyError as error:
             # The client's fault, or a backend that does not read: the exchange is over, and waits for the response.
             self._stream.interrupt(error)
-        except Exception as error:  # a body that a middleware made
+        except BaseException as error:  # a body that a middleware made may raise anything: nobody else ends this greenlet
             failure = AppError()
             failure.__cause__ = error
             self._stream.interrupt(failure)
         finally:
+            self._ended(is_whole)
+
+    def _send_all(self) -> None:
+        pieces = iter(self._body)
+        try:
+            if self._first:
+                self._send(self._first)
+            for piece in pieces:
+                self.has_taken = True
+                if piece:
+                    self._send(encode_chunk(piece) if self._is_chunked else piece)
+        finally:
             close = getattr(pieces, "close", None)
             if close is not None:
                 close()
-            self._ended(is_whole)
+        if self._is_chunked:
+            self._send(last_chunk(self._trailers()))
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._stream.send(data, self._patience)
+        except OSError as error:  # told apart from an OSError of the body, a file's for instance
+            raise _Refused from error
+
+
+class _Refused(Exception):
+    """The backend broke the connection."""

@@ -168,10 +168,16 @@ class ClientBody:
         return at_hand
 
     def receive_now(self) -> None:
-        """Take and forget what has arrived, without waiting, so that a short body nobody wanted costs no connection."""
+        """Take and forget what has arrived, without waiting, so that a short body nobody wanted costs no connection.
+
+        Raises what reading it raises.
+        """
         self._take()
         while not self._decoder.is_done:
-            data = self._source.stream.recv_now(READ_BYTES)
+            try:
+                data = self._source.stream.recv_now(READ_BYTES)
+            except OSError as error:
+                raise ClientGone(f"The client's connection broke while it sent its body: {error}") from error
             if not data or self._exchange.bytes_in > READ_BYTES:
                 return
             self._feed(data)

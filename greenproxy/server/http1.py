@@ -247,13 +247,16 @@ class Connection:
 
     def _client_stirs(self) -> None:
         """The client sent something, or left, while its request is served."""
-        if not self.stream.peek_is_eof():
-            return  # a pipelined request: it waits in the kernel
-        # A client that asked for the connection to be closed may well have closed its own half and still listen; any
-        # other is gone, as nginx sees it. One whose answer we are sending shows by a reset.
-        if self._greenlet is None or self._is_last or self.stream.is_sending:
-            return
-        self._greenlet.throw(ClientGone())
+        try:
+            if self.stream.peek() != b"":
+                return  # a pipelined request: it waits in the kernel
+            # A client that asked for the connection to be closed may well have closed its own half and still listen; any
+            # other is gone, as nginx sees it. One whose answer we are sending shows by a reset.
+            is_gone = not self._is_last and not self.stream.is_sending
+        except OSError:
+            is_gone = True
+        if is_gone and self._greenlet is not None:
+            self._greenlet.throw(ClientGone())
 
     def stop(self) -> None:
         """Cut an exchange that outlived graceful-timeout. In the hub or from another greenlet."""

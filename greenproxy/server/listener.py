@@ -7,6 +7,7 @@ import errno
 import logging
 import socket
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 import gevent.socket
@@ -27,6 +28,7 @@ _CONNECTION_ERRORS = frozenset(
 )
 Accept = Callable[[_socket.socket, Any], None]
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 1.0
+_CALM_S = 5.0
 
 
 class Listener(StreamServer):
@@ -55,6 +57,7 @@ class Listener(StreamServer):
         self._shed = shed
         self._log = log
         self._pause_s = 0.0
+        self._failed_at_s = 0.0
         self._resume: Any = None
         self._is_full = is_full
         self.max_accept = max_accept
@@ -75,8 +78,7 @@ class Listener(StreamServer):
                 self._pause(error)
             return None
         if self._pause_s:
-            self._pause_s = 0.0
-            self._log.warning("accepting connections again")
+            self._recovered()
         family, kind, proto = self._kind
         return _socket.socket(family, kind, proto, fileno=fd), address
 
@@ -84,9 +86,16 @@ class Listener(StreamServer):
         """Hand over an accepted socket; its new owner closes it (the base class would do that at once)."""
         self._accept(*args)
 
+    def _recovered(self) -> None:
+        # While the shortage lasts, an accept works now and then: it is over when none has failed for a while.
+        if monotonic() - self._failed_at_s >= _CALM_S:
+            self._pause_s = 0.0
+            self._log.warning("accepting connections again")
+
     def _pause(self, error: OSError) -> None:
         if not self._pause_s:
             self._log.error("cannot accept connections for now: %s", error)
+        self._failed_at_s = monotonic()
         self._pause_s = min(_LONGEST_PAUSE_S, self._pause_s * 2 or _FIRST_PAUSE_S)
         self._shed()
         self.stop_accepting()

@@ -171,9 +171,14 @@ def test_timeout_of_an_outer_middleware_reaches_it_through_an_inner_one() -> Non
     assert chain([bound(impatient, name="outer")], inner)(request()).body == b"too slow"
 
 
-@pytest.mark.parametrize("error", [gevent.GreenletExit(), SystemExit(1), KeyboardInterrupt()], ids=repr)
-def test_what_stops_the_greenlet_or_the_worker_passes(error: BaseException) -> None:
-    body = ClosingBody()
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt()], ids=repr)
+def test_a_middleware_cannot_end_the_worker(error: BaseException) -> None:
+    with pytest.raises(MiddlewareError):
+        chain([bound(raises(error))], answers())(request())
+
+
+def test_what_stops_the_greenlet_passes() -> None:
+    body, error = ClosingBody(), gevent.GreenletExit()
 
     def stopped(request: Request, call_next: Handler) -> Response:
         call_next(request)

@@ -236,11 +236,22 @@ def test_a_client_is_served_when_accepting_works_again(entrance: MakeEntrance, n
     assert it.connect().ask(get("/late")).body == b"/late"
 
 
-def test_accept_errors_are_one_line_when_they_begin_and_one_when_they_end(entrance: MakeEntrance) -> None:
+def test_accept_errors_are_one_line_when_they_begin_and_one_when_they_end(
+    entrance: MakeEntrance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("greenproxy.server.listener._CALM_S", 0.0)
     it = entrance()
     failing(it, errno.EMFILE, errno.EMFILE, errno.EMFILE)
     it.connect().ask(get())
     assert [line.split(":")[0] for line in it.log] == ["cannot accept connections for now", "accepting connections again"]
+
+
+def test_a_shortage_with_an_accept_now_and_then_is_one_line(entrance: MakeEntrance) -> None:
+    it = entrance()
+    for _ in range(3):
+        failing(it, errno.EMFILE)
+        it.connect().ask(get())
+    assert [line.split(":")[0] for line in it.log] == ["cannot accept connections for now"]
 
 
 def test_accepting_pauses_longer_with_every_error(entrance: MakeEntrance) -> None:
