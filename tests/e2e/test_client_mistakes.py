@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -177,6 +179,19 @@ def test_a_client_that_goes_away_is_499_in_the_log(house: House, token: Token) -
     entry = house.proxy.entry(word)
 
     assert (entry["status"], entry["reason"]) == (499, "client-gone")
+
+
+def test_a_reset_is_no_half_closed_client(house: House, token: Token) -> None:
+    """Whoever said `Connection: close` may close its own half and listen on, but a reset is the end."""
+    word = token()
+    house.backend.play([expect_head, wait_until_gone])
+    with house.client() as client:
+        client.send(get(f"/{word}", "Connection: close"))
+        house.backend.wait_for(lambda: house.backend.requests)
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    house.backend.wait_for(lambda: house.backend.gone == 1)
+
+    assert house.proxy.entry(word)["status"] == 499
 
 
 def test_a_client_that_goes_away_in_mid_body_is_client_gone_too(house: House, token: Token) -> None:

@@ -8,8 +8,11 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from greenproxy.errors import BodyTooLarge, ClientGone, ProxyError
-from greenproxy.messages import Request, Response
+from greenproxy.deadline import Patience
+from greenproxy.errors import BodyTimeout, BodyTooLarge, ClientGone, ProxyError
+from greenproxy.exchange import Exchange
+from greenproxy.messages import ClientAddress, Request, Response
+from greenproxy.server.body import ClientBody
 from tests.client import get, post
 from tests.fronts import MakeFront, answering
 from tests.hub import poll, until
@@ -356,3 +359,27 @@ def test_a_body_that_is_cancelled_stops_its_reader(front: MakeFront) -> None:
     client = front(handler).connect()
     answer = client.ask(get("/", "Content-Length: 10", method="POST") + b"hello")
     assert (answer.body, answer.says_close, [isinstance(each, ClientGone) for each in told]) == (b"enough", True, [True])
+
+
+# ------------------------------------------------------------------ a client that breaks off
+
+
+class Broken:
+    """A connection whose client has reset it."""
+
+    buffer = b"hel"
+
+    class stream:  # noqa: N801
+        @staticmethod
+        def recv_now(_max_bytes: int) -> bytes:
+            raise ConnectionResetError
+
+    def watch(self) -> None:
+        """Nobody leaves twice."""
+
+
+def test_a_reset_behind_a_body_that_nobody_wants_is_a_client_that_left() -> None:
+    exchange = Exchange("web", ClientAddress("127.0.0.1", 1))
+    body = ClientBody(Broken(), exchange, 5, Patience(1, BodyTimeout), 0, None)  # type: ignore[arg-type]
+    with pytest.raises(ClientGone):
+        body.receive_now()
