@@ -62,6 +62,8 @@ class Upload:
             self._ended(is_whole)
 
     def _send_all(self) -> None:
+        if self._is_chunked and not hasattr(self._body, "take_buffered"):  # a middleware made it
+            Recycler.retire()  # what its code leaves in this greenlet must not meet the next upload
         pieces = iter(self._body)
         try:
             if self._first:
