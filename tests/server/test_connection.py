@@ -169,6 +169,23 @@ def test_what_follows_a_request_that_says_close_is_not_served(front: MakeFront) 
     assert (client.answer().body, client.until_closed(), len(it.endings)) == (b"/last", b"", 1)
 
 
+def test_a_client_that_says_close_and_sends_on_can_read_its_whole_answer(front: MakeFront) -> None:
+    gate = Event()
+
+    def handler(_request: Request) -> Response:
+        gate.wait()
+        return Response(body=b"x" * 100_000)
+
+    client = front(handler).connect()
+    client.send(get("/", "Connection: close"))
+    poll()
+    client.send(b"y" * 100_000)
+    poll()
+    gate.set()
+    poll()
+    assert (len(client.answer().body), client.until_closed()) == (100_000, b"")
+
+
 def test_a_pipelined_head_in_two_pieces_is_served(front: MakeFront) -> None:
     client = front(say_target).connect()
     whole = get("/0") + get("/1")
