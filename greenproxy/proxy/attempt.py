@@ -258,7 +258,7 @@ class Attempt:
             # The client was told the outcome before it sent its body: it may never send it now.
             self._is_reusable = False
             self._request.body.cancel()
-        kind = response_body_kind(head, self._request.method.encode("ascii"))
+        kind = response_body_kind(head, self._request.method.encode("latin-1"))
         if kind == "length" and len(rest) >= (length := head.content_length or 0):
             self._response_ended(head.keep_alive and len(rest) == length)
             return rest if len(rest) == length else rest[:length]

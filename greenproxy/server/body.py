@@ -14,7 +14,7 @@ from greenproxy.exchange import Exchange
 from greenproxy.net.stream import Stream
 from greenproxy.protocol.body import ChunkedDecoder, LengthDecoder, Malformed
 
-READ_BYTES = 128 * 1024
+READ_BYTES = 120 * 1024  # as in net.relay
 MAX_TRAILER_BYTES = 16 * 1024
 _FOREVER = float("inf")
 
