@@ -121,6 +121,11 @@ class _Guard:
             close_bodies(taken, self._report)
             self._report.wrong(f"returned {type(response).__name__}, not a Response")
             raise MiddlewareError
+        status: object = response.status  # what it is annotated as, nobody checked
+        if not isinstance(status, int):
+            close_bodies([response.body, *taken], self._report)
+            self._report.wrong(f"returned the status {status!r}, which is no number")
+            raise MiddlewareError
         if response.takeover is not None:
             taken = [each for each in taken if each is not cast(object, response.takeover)]
         if len(taken) != 1 or taken[0] is not response.body:

@@ -190,6 +190,13 @@ def test_what_stops_the_greenlet_passes() -> None:
     assert body.closed == 1
 
 
+def test_a_status_that_is_no_number_is_the_middlewares_mistake() -> None:
+    log, messages = memory_logger()
+    with pytest.raises(MiddlewareError):
+        chain([bound(lambda _request, _call_next: Response("200"), name="mine")], answers(), log=log)(request())  # type: ignore[arg-type]
+    assert messages == ["middleware mine returned the status '200', which is no number"]
+
+
 def test_errors_go_to_the_log_that_is_given() -> None:
     log, messages = memory_logger()
     with pytest.raises(MiddlewareError):
