@@ -87,7 +87,7 @@ class RelaySettings:
 
     pool_queue_timeout_s: float = knob(1.0, "the longest wait for a free connection; then 503")
     connect_timeout_s: float = knob(5.0, "for a connection to a backend; then 504")
-    response_timeout_s: float = knob(30.0, "from the request to the head of the response; then 504")
+    response_timeout_s: float = knob(30.0, "from the last byte of the request to the head of the response; then 504")
     read_timeout_s: float = knob(30.0, "for silence in a response body; then the client is cut")
     request_timeout_s: float = knob(0.0, "for the whole exchange, queue and retries included; then 504")
     retries: int = knob(1, "how many more tries a request gets, on another backend where there is one")
