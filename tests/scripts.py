@@ -7,6 +7,7 @@ the socket's timeout or by `PATIENCE_S`. Where the other side goes away the scri
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import socket
 import struct
@@ -221,6 +222,22 @@ def answer(body: bytes = b"ok", status: str = "200 OK", *fields: str) -> bytes:
     """Return a whole response with Content-Length."""
     lines = [f"HTTP/1.1 {status}", *fields, f"Content-Length: {len(body)}"]
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
+
+
+def first_fails(*failure: Step) -> Script:
+    """A script for several backends: whichever is asked first fails in that way, all others answer with their name."""
+    turns = itertools.count()
+
+    def script(conn: Connection) -> None:
+        if next(turns) == 0:
+            for step in failure:
+                step(conn)
+        else:
+            conn.request()
+            conn.send(answer(conn.backend.name.encode()))
+            conn.wait_until_gone()
+
+    return script
 
 
 def always(data: bytes) -> Step:

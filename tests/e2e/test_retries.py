@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -12,7 +11,19 @@ from tests.conftest import MakeBackend, StartProxy
 from tests.processes import wait_until
 from tests.running import RunningProxy
 from tests.scripted import ScriptedBackend
-from tests.scripts import Connection, Script, Step, answer, close, echo, expect_head, expect_request, hang, reset, send
+from tests.scripts import (
+    Script,
+    Step,
+    answer,
+    close,
+    echo,
+    expect_head,
+    expect_request,
+    first_fails,
+    hang,
+    reset,
+    send,
+)
 
 INI = """
 [listener:web]
@@ -26,21 +37,6 @@ max-fails = 0
 {more}
 """
 IDEMPOTENT = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]
-
-
-def first_fails(*failure: Step) -> Script:
-    """A script for several backends: whichever is asked first fails in that way, all others answer."""
-    turns = itertools.count()
-
-    def script(conn: Connection) -> None:
-        if next(turns) == 0:
-            for step in failure:
-                step(conn)
-        else:
-            conn.request()
-            conn.send(answer(conn.backend.name.encode()))
-
-    return script
 
 
 class Pair:

@@ -178,9 +178,12 @@ def test_last_counts_are_sent_when_it_stops(server: Server) -> None:
 
 
 def test_without_an_address_nothing_happens() -> None:
-    statsd = sender(None, Metrics())
+    metrics = Metrics()
+    metrics.finished(exchange(request()))
+    statsd = sender(None, metrics)
     statsd.start()
     statsd.stop()
+    assert metrics.drain().requests == 1  # nobody took what was counted
 
 
 @pytest.mark.usefixtures("fast")

@@ -13,27 +13,23 @@ from tests.hub import poll, until
 from tests.proxy.edge import Edge, MakeEdge
 from tests.proxy.requests import ComingBody, head, request
 from tests.scripted import ScriptedBackend
-from tests.scripts import Connection, Script, Step, always, answer, close, expect_request, hang, reset, send, wait_until_gone
+from tests.scripts import (
+    Script,
+    Step,
+    always,
+    answer,
+    close,
+    expect_request,
+    first_fails,
+    hang,
+    reset,
+    send,
+    wait_until_gone,
+)
 
 IDEMPOTENT = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]
 OTHERS = ["POST", "PATCH"]
 EVERYTHING = ("connect", "reset", "timeout", "502", "503", "504")
-
-
-def first_fails(*failure: Step) -> Script:
-    """A script for several backends: whichever is asked first fails in that way, all others answer with their name."""
-    turns = itertools.count()
-
-    def script(conn: Connection) -> None:
-        if next(turns) == 0:
-            for step in failure:
-                step(conn)
-        else:
-            conn.request()
-            conn.send(answer(conn.backend.name.encode()))
-            conn.wait_until_gone()
-
-    return script
 
 
 class Pair:
