@@ -11,6 +11,8 @@ from greenproxy.config.values import format_duration, format_size
 
 #: What stands for a value whose field does not tell: in a usage text, and in the reference.
 _VALUES: Mapping[str, tuple[str, str]] = {
+    "admin": ("ADDRESS", "address"),
+    "admin_token": ("TOKEN", "text"),
     "access_log": ("PATH", "path"),
     "access_log_format": ("FORMAT", "word"),
     "backends": ("", "lines"),
@@ -35,6 +37,7 @@ _VALUES: Mapping[str, tuple[str, str]] = {
     "server_header": ("TEXT", "text"),
     "statsd": ("HOST:PORT", "address"),
     "statsd_prefix": ("PREFIX", "text"),
+    "statsd_tags": ("TAGS", "list"),
     "status": ("", "status"),
     "redirect_status": ("", "status"),
     "strip_prefix": ("", "path"),
@@ -50,6 +53,7 @@ _TOLD_DEFAULTS: Mapping[tuple[str, str], str] = {
     ("", "bind"): "required",
     ("", "trusted_proxies"): "nobody's",
     ("", "workers"): "one per processor core",
+    ("", "admin"): "off",
     ("", "statsd"): "off",
     ("listener", "upstream"): "the only one, where there is just one",
     ("route", "upstream"): "the only one, where there is just one",

@@ -140,3 +140,10 @@ def parse_server_header(text: str) -> str:
     if not re.fullmatch(r"[\x20-\x7e]+", text):
         raise BadValue(f"{text!r} has signs that a header field may not have")
     return text
+
+
+def parse_token(text: str) -> str:
+    """Return a bearer token (RFC 6750 section 2.1)."""
+    if not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", text):
+        raise BadValue("a token has letters, digits and -._~+/=, and nothing else")
+    return text

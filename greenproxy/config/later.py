@@ -41,7 +41,7 @@ MIDDLEWARE = (
     "tracing",
 )
 
-_PROCESS = ("admin", "admin-token", "reload-timeout", "reuse-port")
+_PROCESS = ("reuse-port",)
 
 _LISTENER = (
     "allow",

@@ -27,9 +27,10 @@ from greenproxy.config.user_code import try_middlewares
 #: The fields of [greenproxy] as `--help` groups them.
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "Workers": ("workers", "worker_connections", "worker_timeout_s", "max_requests", "max_requests_jitter", "backlog"),
-    "Process": ("graceful_timeout_s", "pid_file", "user", "group"),
+    "Process": ("graceful_timeout_s", "reload_timeout_s", "pid_file", "user", "group"),
     "Logs": ("access_log", "access_log_format", "error_log", "log_level"),
-    "Metrics": ("statsd", "statsd_prefix"),
+    "Metrics": ("statsd", "statsd_prefix", "statsd_tags"),
+    "Admin": ("admin", "admin_token"),
     "Proxying": ("resolve_interval_s", "via", "server_header"),
 }
 
@@ -196,7 +197,7 @@ def _variable(key: str) -> str:
 
 def _add_flag(group: Any, field: dataclasses.Field[Any]) -> None:
     key = key_name(field)
-    default = default_text(field) or ("off" if field.name == "statsd" else "none")
+    default = default_text(field) or "none"
     group.add_argument(
         f"--{key}", metavar=metavar(field), default=None, env_var=_variable(key), help=f"{sentence(field)} (default: {default})"
     )

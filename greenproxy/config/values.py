@@ -18,6 +18,7 @@ _SIZE = re.compile(r"([0-9]{1,15})(KiB|MiB|GiB)?")
 _LOOSE_SIZE = re.compile(r"([0-9]{1,15})\s*([kmg])i?b?", re.IGNORECASE)
 _LOOSE_DURATION = re.compile(r"([0-9.]{1,12})\s*(ms|milliseconds?|msecs?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?)", re.I)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_TAG = re.compile(r"[A-Za-z][A-Za-z0-9_:./-]*")
 _PREFIX = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
@@ -115,6 +116,13 @@ def parse_metric_prefix(text: str) -> str:
     """Return the first part of a metric's name: words with dots between them."""
     if not _PREFIX.fullmatch(text):
         raise BadValue(f"{text!r} is not a prefix of letters, digits, '-' and '_', with dots between")
+    return text
+
+
+def parse_metric_tag(text: str) -> str:
+    """Return a tag of a metric: a word, or `key:value`."""
+    if not _TAG.fullmatch(text):
+        raise BadValue(f"{text!r} is not a tag: letters, digits and _-:./")
     return text
 
 
