@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from greenproxy.apps.answers import redirect, status
 from greenproxy.config.settings import (
@@ -29,7 +29,7 @@ from greenproxy.observability.statsd import Statsd
 from greenproxy.proxy.reverse import ReverseProxy
 from greenproxy.routing.router import Router
 from greenproxy.routing.table import Route, stripped
-from greenproxy.server.doors import Doors
+from greenproxy.server.doors import Doors, Leave
 from greenproxy.server.front import Front, Services
 from greenproxy.server.serve import Funnel
 from greenproxy.upstream.group import Upstream
@@ -70,12 +70,9 @@ class House:
         gc.collect()
         gc.freeze()  # what is here now stays: the collector need not look at it with every round
 
-    def stop(self, graceful_timeout_s: float, is_fast: Callable[[], bool], notify: Callable[[], None]) -> None:
-        """Drain: wait until what is going on has ended, at most `graceful_timeout_s`, cut the rest, and close everything.
-
-        Returns early when `is_fast()` turns true; `notify` is called on every turn meanwhile.
-        """
-        self._doors.drain(graceful_timeout_s, is_fast, notify)
+    def stop(self, leave: Leave) -> None:
+        """Drain: wait until what is going on has ended or `leave` has no more time, cut the rest, and close everything."""
+        self._doors.drain(leave)
         for upstream in self._upstreams.values():
             upstream.stop()
         self._resolver.stop()

@@ -266,6 +266,7 @@ class ProxyArbiter(Arbiter):
     def stop(self, graceful: bool = True) -> None:
         """End the workers, then the demo backends. Waits for both; a second INT or QUIT makes it fast."""
         self._is_stopping = True
+        self.app.prepared.board.is_stopping = True  # also to workers that leave in peace, because others serve on
         for worker in list(self.WORKERS.values()):
             if not worker.has_served:  # nothing to finish, and user code that hangs in its import hears no signal
                 self.kill_worker(worker.pid, signal.SIGKILL)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import encodings.idna  # noqa: F401 - found by name, at the first look-up: after rights are given up it may be out of reach
 import logging
-import math
 import os
 import random
 import signal
@@ -32,6 +31,7 @@ from gunicorn.workers.base import Worker
 from greenproxy.assembly import House
 from greenproxy.config.user_code import module_path
 from greenproxy.process.guest import Guest
+from greenproxy.process.leave import Leave
 from greenproxy.process.listening import Door
 from greenproxy.process.prepared import Prepared, free_slot
 from greenproxy.process.rights import leave_groups
@@ -186,15 +186,15 @@ class ProxyWorker(Worker):
         """Drain. A mark in the heartbeat file asks the master for a successor that serves meanwhile."""
         os.truncate(self.tmp.fileno(), 1)
         self._poke_master()
-        self._house.stop(self.draining_time_s(), lambda: self._is_fast, self._beat)
+        self._house.stop(self.leave())
         for signum in STOP_SIGNALS:  # the interpreter's end resets handlers: one more TERM would look like a violent death
             signal.signal(signum, signal.SIG_IGN)
 
-    def draining_time_s(self) -> float:
-        """Return how long exchanges in flight may take to finish."""
-        wanted_s = self.prepared.settings.process.graceful_timeout_s or math.inf
+    def leave(self) -> Leave:
+        """Return how this worker leaves. gunicorn's master kills graceful_timeout after TERM, on reload and on stop."""
         until_killed_s: float = self.cfg.graceful_timeout - _BEFORE_KILL_S
-        return min(wanted_s, max(0.0, until_killed_s))
+        process = self.prepared.settings.process
+        return Leave(process, lambda: False, lambda: self._is_fast, self._beat, max(0.0, until_killed_s))
 
     def _poke_master(self) -> None:
         """Make the master look at its workers now instead of within a second."""
@@ -253,3 +253,10 @@ class StandaloneWorker(ProxyWorker):
         """Leave the master's groups, then go on as every worker does."""
         leave_groups(self.cfg.uid, self.cfg.gid)
         super().init_process()
+
+    def leave(self) -> Leave:
+        """Return how this worker leaves: in peace while the master goes on, within graceful-timeout when that stops too."""
+        return Leave(self.prepared.settings.process, self._is_replaced, lambda: self._is_fast, self._beat)
+
+    def _is_replaced(self) -> bool:
+        return self.ppid == os.getppid() and not self.prepared.board.is_stopping

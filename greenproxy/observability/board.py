@@ -31,8 +31,8 @@ class Board:
     def __init__(self, slots: int = 256, capacity: int = 8192) -> None:
         self.capacity = capacity
         self._slots = slots
-        self._memory = mmap.mmap(-1, (1 + slots * (_HEAD + capacity)) * _BYTES)
-        self._numbers = memoryview(self._memory).cast("d")  # the layout that counts; the heads; the values
+        self._memory = mmap.mmap(-1, (2 + slots * (_HEAD + capacity)) * _BYTES)
+        self._numbers = memoryview(self._memory).cast("d")  # the layout that counts; is_stopping; the heads; the values
 
     def claim(self, index: int, names: Sequence[str]) -> Slot:
         """Return the slot `index` for the calling worker, or the next one that no other living worker holds.
@@ -47,6 +47,15 @@ class Board:
                 self._numbers[0] = layout = float(zlib.crc32("\n".join(names).encode()) + 1)
                 return Slot(self, slot, tuple(names), layout)
         raise ValueError(f"all {self._slots} slots of the board are taken")
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the master has been told to stop; it says so here, its workers look."""
+        return bool(self._numbers[1])
+
+    @is_stopping.setter
+    def is_stopping(self, value: bool) -> None:
+        self._numbers[1] = float(value)
 
     def close(self) -> None:
         """Unmap it, in this process."""
@@ -81,10 +90,10 @@ class Board:
         return list(self._numbers[at : at + count])
 
     def _head(self, slot: int) -> int:
-        return 1 + slot * _HEAD
+        return 2 + slot * _HEAD
 
     def _values(self, slot: int) -> int:
-        return 1 + self._slots * _HEAD + slot * self.capacity
+        return 2 + self._slots * _HEAD + slot * self.capacity
 
     def _is_live(self, slot: int) -> bool:
         stamp_s = self._numbers[self._head(slot) + _STAMP]

@@ -12,7 +12,7 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 import gevent
 from gevent import get_hub
@@ -20,9 +20,29 @@ from gevent import get_hub
 from greenproxy.server.front import Front
 from greenproxy.server.listener import Listener
 
-LINGER_IDLE_S = 1.0
 _TICK_S = 0.05
 _TELL_EVERY_S = 60.0
+
+
+class Leave(Protocol):
+    """How a worker leaves. Asked on every turn: one that was replaced and has time loses it when its master stops."""
+
+    @property
+    def limit(self) -> str:
+        """The key that bounds the time, for the log."""
+
+    @property
+    def linger_s(self) -> float:
+        """Seconds for which idle connections stay, because a request may be on its way."""
+
+    def remaining_s(self) -> float:
+        """Return the seconds until what is left is cut; infinite without a limit."""
+
+    def is_fast(self) -> bool:
+        """Return whether nothing is waited for any more."""
+
+    def beat(self) -> None:
+        """Do what a worker does on every turn: give a heartbeat."""
 
 
 class Doors:
@@ -111,26 +131,24 @@ class Doors:
 
     # -------------------------------------------------------------- the end
 
-    def drain(self, graceful_timeout_s: float, is_fast: Callable[[], bool], notify: Callable[[], None]) -> None:
-        """Stop accepting and wait until the connections have ended, at most `graceful_timeout_s`; cut the rest.
-
-        Returns early when `is_fast()` turns true. Calls `notify` on every turn.
-        """
+    def drain(self, leave: Leave) -> None:
+        """Stop accepting and wait until the connections have ended or `leave` has no more time; cut the rest."""
         begun_s = monotonic()
         for listener in self._listeners:
             listener.close()
         gevent.sleep(0)
         for front in self._fronts:
             front.is_draining = True
-        while self._open and not is_fast():
-            elapsed_s = monotonic() - begun_s
-            if elapsed_s >= graceful_timeout_s:
-                self._log.warning("graceful-timeout is over; connections that are cut: %d", self._open)
+        while self._open and not leave.is_fast():
+            remaining_s, elapsed_s = leave.remaining_s(), monotonic() - begun_s
+            if remaining_s <= 0:
+                self._log.warning("%s is over; connections that are cut: %d", leave.limit, self._open)
                 break
-            if elapsed_s >= min(LINGER_IDLE_S, graceful_timeout_s / 2):
+            linger_s = leave.linger_s
+            if elapsed_s >= min(linger_s, (elapsed_s + remaining_s) / 2):
                 for front in self._fronts:
-                    front.close_idle(also_new=elapsed_s >= 2 * LINGER_IDLE_S)
-            notify()
+                    front.close_idle(also_new=elapsed_s >= 2 * linger_s)
+            leave.beat()
             gevent.sleep(_TICK_S)
         self._cut()
 

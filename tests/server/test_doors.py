@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import gevent
@@ -23,6 +24,27 @@ from tests.client import get
 from tests.fakes import memory_logger
 from tests.fronts import LoneFront
 from tests.hub import HubClient, HubSocket, poll, turns, until, watchers
+
+
+class Leaving:
+    """A worker that leaves: `until_s` seconds from now, or at once in a hurry."""
+
+    limit = "graceful-timeout"
+
+    def __init__(self, time_s: float = 10.0, *, hurry: bool = False, linger_s: float = 1.0) -> None:
+        self.until_s = monotonic() + time_s
+        self.hurry = hurry
+        self.linger_s = linger_s
+        self.beats = 0
+
+    def remaining_s(self) -> float:
+        return self.until_s - monotonic()
+
+    def is_fast(self) -> bool:
+        return self.hurry
+
+    def beat(self) -> None:
+        self.beats += 1
 
 
 class Entrance:
@@ -74,9 +96,9 @@ class Entrance:
         until(lambda: self.begun > before)
         return client
 
-    def drain(self, timeout_s: float = 10.0, is_fast: Callable[[], bool] = lambda: False) -> gevent.Greenlet[..., None]:
+    def drain(self, leave: Leaving | None = None) -> gevent.Greenlet[..., None]:
         """Begin to drain."""
-        self._draining = draining = gevent.spawn(self.doors.drain, timeout_s, is_fast, lambda: None)
+        self._draining = draining = gevent.spawn(self.doors.drain, leave or Leaving())
         until(lambda: self.front.is_draining)
         return draining
 
@@ -85,7 +107,7 @@ class Entrance:
             client.leave()
         self.gate.set()
         self._draining.kill()
-        self.doors.drain(0.0, lambda: True, lambda: None)
+        self.doors.drain(Leaving(hurry=True))
         until(lambda: not self.front.connections)
 
 
@@ -107,8 +129,7 @@ def entrance() -> Iterator[MakeEntrance]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Idle connections linger for a moment only."""
-    monkeypatch.setattr("greenproxy.server.doors.LINGER_IDLE_S", 0.1)
+    """Turns follow each other quickly."""
     monkeypatch.setattr("greenproxy.server.doors._TICK_S", 0.005)
 
 
@@ -349,7 +370,7 @@ def test_an_idle_connection_is_closed_after_a_moment(entrance: MakeEntrance) -> 
     it = entrance()
     client = it.connect()
     client.ask(get())
-    draining = it.drain()
+    draining = it.drain(Leaving(linger_s=0.1))
     assert client.until_closed() == b""
     draining.join(5)
 
@@ -360,7 +381,7 @@ def test_a_connection_that_never_asked_is_closed_last(entrance: MakeEntrance) ->
     idle, silent = it.connect(), it.connect()
     idle.ask(get())
     until(lambda: it.doors.idle == 2)
-    draining = it.drain()
+    draining = it.drain(Leaving(linger_s=0.1))
     idle.until_closed()
     was_open = it.doors.connections
     silent.until_closed()
@@ -371,32 +392,32 @@ def test_a_connection_that_never_asked_is_closed_last(entrance: MakeEntrance) ->
 def test_what_is_not_over_at_the_timeout_is_cut(entrance: MakeEntrance) -> None:
     it = entrance()
     client = it.slow()
-    it.drain(0.05).join(5)
+    it.drain(Leaving(0.05)).join(5)
     assert (client.answer().status, it.reasons) == (503, ["stopped"])
 
 
 def test_the_cut_is_one_line_in_the_log(entrance: MakeEntrance) -> None:
     it = entrance()
     it.slow()
-    it.drain(0.05).join(5)
+    it.drain(Leaving(0.05)).join(5)
     assert ["connections that are cut: 1" in line for line in it.log] == [True]
 
 
 def test_a_fast_stop_does_not_wait(entrance: MakeEntrance) -> None:
     it = entrance()
     it.slow()
-    it.drain(60.0, lambda: True).join(5)
+    it.drain(Leaving(60.0, hurry=True)).join(5)
     assert it.reasons == ["stopped"]
 
 
 def test_a_stop_may_turn_fast(entrance: MakeEntrance) -> None:
     it = entrance()
     it.slow()
-    hurry: list[bool] = []
-    draining = it.drain(60.0, lambda: bool(hurry))
+    leave = Leaving(60.0)
+    draining = it.drain(leave)
     poll()
     waited = not draining.ready()
-    hurry.append(True)
+    leave.hurry = True
     draining.join(5)
     assert (waited, it.reasons) == (True, ["stopped"])
 
@@ -404,14 +425,42 @@ def test_a_stop_may_turn_fast(entrance: MakeEntrance) -> None:
 def test_every_turn_is_notified(entrance: MakeEntrance) -> None:
     it = entrance()
     it.slow()
-    notified: list[int] = []
-    it.doors.drain(0.2, lambda: False, lambda: notified.append(1))
-    assert len(notified) >= 3
+    leave = Leaving(0.2)
+    it.doors.drain(leave)
+    assert leave.beats >= 3
+
+
+def test_the_time_that_is_left_may_get_shorter(entrance: MakeEntrance) -> None:
+    it = entrance()
+    it.slow()
+    leave = Leaving(600.0)
+    draining = it.drain(leave)
+    poll()
+    waited = not draining.ready()
+    leave.until_s = 0.0
+    draining.join(5)
+    assert (waited, it.reasons) == (True, ["stopped"])
+
+
+def test_the_log_names_the_key_that_bounds_the_drain(entrance: MakeEntrance) -> None:
+    it = entrance()
+    it.slow()
+    it.drain(Leaving(0.05)).join(5)
+    assert it.log == ["graceful-timeout is over; connections that are cut: 1"]
+
+
+def test_idle_connections_stay_as_long_as_the_leave_lets_them_linger(entrance: MakeEntrance) -> None:
+    it = entrance()
+    client = it.connect()
+    client.ask(get())
+    it.drain(Leaving(60.0, linger_s=60.0))
+    poll()
+    assert client.ask(get("/late")).says_close
 
 
 def test_a_drain_leaves_no_watcher(entrance: MakeEntrance) -> None:
     before = watchers()
     it = entrance()
     it.connect().ask(get("/", "Connection: close"))
-    it.drain(0.1).join(5)
+    it.drain(Leaving(0.1)).join(5)
     assert watchers() == before

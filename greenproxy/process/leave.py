@@ -1,0 +1,58 @@
+"""Leave: how much time a worker that ends gives to what it still has."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from time import monotonic
+
+from greenproxy.config.settings import ProcessSettings
+
+#: Idle connections stay open so long, because a request may be on its way. Whoever was replaced has time: clients that
+#: think for a few seconds between two requests meet no connection that closes in the same moment.
+LINGER_S, LINGER_WHEN_REPLACED_S = 1.0, 10.0
+
+
+class Leave:
+    """The end of one worker: reload-timeout as long as others serve on in its place, graceful-timeout from when all stop.
+
+    `is_replaced()` says which of the two holds; it is asked on every turn, because a master may be told to stop while a
+    replaced worker still drains. `is_fast()` says that nothing is waited for, `beat()` gives a heartbeat. `at_most_s` bounds
+    both: a master that is not ours may kill earlier.
+    """
+
+    def __init__(
+        self,
+        process: ProcessSettings,
+        is_replaced: Callable[[], bool],
+        is_fast: Callable[[], bool],
+        beat: Callable[[], None],
+        at_most_s: float = math.inf,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._process = process
+        self._ask = is_replaced
+        self._at_most_s = at_most_s
+        self._clock = clock
+        self._is_replaced = is_replaced()
+        self._begun_s = clock()
+        self.is_fast = is_fast
+        self.beat = beat
+
+    @property
+    def limit(self) -> str:
+        """The key that bounds it."""
+        return "reload-timeout" if self._is_replaced else "graceful-timeout"
+
+    @property
+    def linger_s(self) -> float:
+        """Seconds for which idle connections stay."""
+        return LINGER_WHEN_REPLACED_S if self._is_replaced else LINGER_S
+
+    def remaining_s(self) -> float:
+        """Return the seconds that are left; infinite without a limit."""
+        if self._is_replaced and not self._ask():
+            self._is_replaced = False
+            self._begun_s = self._clock()
+        wanted_s = self._process.reload_timeout_s if self._is_replaced else self._process.graceful_timeout_s
+        return min(wanted_s or math.inf, self._at_most_s) - (self._clock() - self._begun_s)
