@@ -106,7 +106,7 @@ class ProxyArbiter(Arbiter):
         self.init_signals()
         try:
             self._take_pid_file()
-            doors = open_doors(settings.listeners, self.cfg, self.log)
+            doors = open_doors(settings.listeners, self.cfg)
         except (CannotListen, PidFileTaken) as error:
             self._give_up(error)
         self.LISTENERS = [sock for door in doors for sock in door.sockets]

@@ -23,7 +23,7 @@ from greenproxy.config.settings import Address, ListenerSettings, Settings
 from greenproxy.observability.board import Board
 from greenproxy.process.announcements import announce_upstreams
 from greenproxy.process.checks import ambiguous_routes
-from greenproxy.process.listening import CannotListen, Door, bound_address, close, close_sockets, open_doors, shown
+from greenproxy.process.listening import CannotListen, Door, at_hand_of, bound_address, close, close_sockets, open_doors, shown
 from greenproxy.process.precedence import what_does_not_count
 from greenproxy.process.prepared import Prepared, prepare
 
@@ -152,12 +152,9 @@ class Guest:
 
     def _open(self, listeners: Sequence[ListenerSettings], cfg: Any, log: Any) -> None:
         """Open the addresses that are new, keep those that stay, close those that are gone."""
-        at_hand: dict[Address, list[Any]] = {}
-        for door in self._others:
-            for address, sock in zip(door.listener.bind, door.sockets, strict=True):
-                at_hand.setdefault(address, []).append(sock)
+        at_hand = at_hand_of(self._others)
         before = [sock for sockets in at_hand.values() for sock in sockets]
-        self._others = open_doors(listeners, cfg, log, at_hand)
+        self._others = open_doors(listeners, cfg, at_hand)
         for door in self._others:
             for sock in door.sockets:
                 if sock not in before:

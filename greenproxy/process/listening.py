@@ -1,4 +1,4 @@
-"""Opens what listeners bind, once, before the first fork: IPv4, IPv6 and Unix sockets, through gunicorn's classes.
+"""Opens what listeners bind, once, before the first fork: IPv4, IPv6 and Unix sockets.
 
 Both front doors use it: `greenproxy -c` for all listeners, plain gunicorn for those beyond its own addresses.
 """
@@ -7,21 +7,41 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from gunicorn.sock import TCP6Socket, TCPSocket, UnixSocket
-
 from greenproxy.config.settings import Address, ListenerSettings
-from greenproxy.unix_socket import listen
+from greenproxy.unix_socket import SocketFile, listen
 
 
 class CannotListen(Exception):
     """Some addresses cannot be bound. `str()` is one line for each."""
 
 
+class ListeningSocket:
+    """A socket that listens, until it is closed, and its file if it has one that is ours. gunicorn's have a `sock` too."""
+
+    def __init__(self, sock: socket.socket, file: SocketFile | None = None) -> None:
+        sock.setblocking(False)
+        sock.set_inheritable(False)  # demo backends, and what user code starts, must not keep the address
+        self.sock = sock
+        self.file = file
+
+    def getsockname(self) -> Any:
+        """Return where it is bound, as the kernel says it."""
+        return self.sock.getsockname()
+
+    def fileno(self) -> int:
+        """Return its descriptor, -1 when it is closed."""
+        return self.sock.fileno()
+
+    def close(self) -> None:
+        """Close it. Its file stays."""
+        self.sock.close()
+
+
 class Door(NamedTuple):
-    """A listener and its open sockets (gunicorn's wrappers), in the order of its `bind`."""
+    """A listener and its open sockets, in the order of its `bind`."""
 
     listener: ListenerSettings
     sockets: tuple[Any, ...]
@@ -31,51 +51,17 @@ class Door(NamedTuple):
         return self.listener, [wrapped.sock for wrapped in self.sockets]
 
 
-class _OnlyIPv6Socket(TCP6Socket):
-    """Does not take IPv4 clients too, so that `[::]:8080` and `:8080` can stand side by side."""
-
-    def bind(self, sock: socket.socket) -> None:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        super().bind(sock)
-
-
-class _OwnUnixSocket(UnixSocket):
-    """Takes no path from somebody who listens there, and removes no file but its own. gunicorn's does both."""
-
-    def __init__(self, path: str, cfg: Any, log: Any) -> None:
-        server, self._file = listen(path, cfg.backlog, umask=cfg.umask, owner=(cfg.uid, cfg.gid))
-        super().__init__(path, cfg, log, fd=server.detach())
-
-    def remove_file(self) -> None:
-        """Remove the file unless it is gone, or somebody else's by now. Before the socket is closed."""
-        if self.sock is not None:
-            self._file.remove()
-
-
-class _Shared:
-    """gunicorn's configuration, for sockets that are opened once and shared by all workers, whatever reuse_port says."""
-
-    reuse_port = False
-
-    def __init__(self, cfg: Any) -> None:
-        self._cfg = cfg
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._cfg, name)
-
-
 def open_doors(
-    listeners: Sequence[ListenerSettings], cfg: Any, log: Any, at_hand: Mapping[Address, Sequence[Any]] | None = None
+    listeners: Sequence[ListenerSettings], cfg: Any, at_hand: Mapping[Address, Sequence[Any]] | None = None
 ) -> tuple[Door, ...]:
     """Bind every address of every listener and return them. What is open already is taken from `at_hand`.
 
-    A Unix socket that a dead process left behind is replaced. Raises CannotListen, naming all addresses that failed,
-    with nothing left open that was not open before.
+    `cfg` is gunicorn's configuration: backlog, umask, uid and gid. A Unix socket that a dead process left behind is replaced.
+    Raises CannotListen, naming all addresses that failed, with nothing left open that was not open before.
     """
-    shared = _Shared(cfg)
     spare = {address: list(sockets) for address, sockets in (at_hand or {}).items()}
     doors: list[Door] = []
-    opened: list[Any] = []
+    opened: list[ListeningSocket] = []
     failed: list[str] = []
     for listener in listeners:
         sockets = []
@@ -84,7 +70,7 @@ def open_doors(
                 if spare.get(address):
                     sockets.append(spare[address].pop(0))
                 else:
-                    opened.append(_open(address, shared, log))
+                    opened.append(_open(address, cfg))
                     sockets.append(opened[-1])
             except (OSError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or error
@@ -96,16 +82,30 @@ def open_doors(
     return tuple(doors)
 
 
-def _open(address: Address, cfg: Any, log: Any) -> Any:
-    sock: Any
+def _open(address: Address, cfg: Any) -> ListeningSocket:
     if address.path:
-        sock = _OwnUnixSocket(address.path, cfg, log)
-    elif ":" in address.host:
-        sock = _OnlyIPv6Socket((address.host, address.port), cfg, log)
-    else:
-        sock = TCPSocket((address.host or "0.0.0.0", address.port), cfg, log)
-    sock.set_inheritable(False)  # demo backends, and what user code starts, must not keep the address
-    return sock
+        server, file = listen(address.path, cfg.backlog, umask=cfg.umask, owner=(cfg.uid, cfg.gid))
+        return ListeningSocket(server, file)
+    server = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if ":" in address.host:  # IPv4 clients are for somebody else, so that [::]:8080 and :8080 can stand side by side
+            server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        server.bind((address.host or "0.0.0.0", address.port))
+        server.listen(cfg.backlog)
+    except BaseException:
+        server.close()
+        raise
+    return ListeningSocket(server)
+
+
+def at_hand_of(doors: Iterable[Door]) -> dict[Address, list[Any]]:
+    """Return the open sockets of doors by what their listeners bind, for `open_doors`."""
+    found: dict[Address, list[Any]] = {}
+    for door in doors:
+        for address, sock in zip(door.listener.bind, door.sockets, strict=True):
+            found.setdefault(address, []).append(sock)
+    return found
 
 
 def close(door: Door) -> None:
@@ -113,11 +113,12 @@ def close(door: Door) -> None:
     close_sockets(door.sockets)
 
 
-def close_sockets(sockets: Sequence[Any]) -> None:
+def close_sockets(sockets: Iterable[Any], *, leaves_files: bool = False) -> None:
     """Close sockets and remove the files of those that have one, as far as they are still ours. More than once does no harm."""
     for wrapped in sockets:
-        if isinstance(wrapped, _OwnUnixSocket):
-            wrapped.remove_file()
+        file = getattr(wrapped, "file", None)  # gunicorn's have none that is ours
+        if file is not None and wrapped.fileno() >= 0 and not leaves_files:
+            file.remove()
         wrapped.close()
 
 
