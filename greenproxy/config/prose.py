@@ -72,6 +72,14 @@ beats the default. An empty variable counts as not set. `GREENPROXY_CONFIG` is `
 `GREENPROXY_...` that the file does not use in a `${...}` is told in a warning at the start: it is likely a slip of the pen.
 """
 
+GREENPROXY_MORE = """\
+`admin` is a listener for operators: health, readiness, and what workers, upstreams and backends do; [Admin](admin.md) tells
+all of it. It is off by default. On an address that only this machine can reach (127.0.0.1, [::1], localhost, a Unix socket) it
+needs no `admin-token`; on any other address it does, and a token without `admin` is a mistake. Whoever asks sends it as
+`Authorization: Bearer TOKEN`. Better than in the file it stands in `GREENPROXY_ADMIN_TOKEN`, or as `${NAME}`; a flag is seen by
+everybody who can list processes.
+"""
+
 LISTENER = """\
 ## [listener:NAME]
 

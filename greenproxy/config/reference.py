@@ -21,7 +21,7 @@ def reference() -> str:
         prose.HEAD,
         prose.SYNTAX,
         prose.VALUES,
-        *(prose.GREENPROXY, _table("greenproxy")),
+        *(prose.GREENPROXY, _table("greenproxy"), prose.GREENPROXY_MORE),
         *(prose.LISTENER, _table("listener"), prose.LISTENER_MORE),
         *(prose.UPSTREAM, _table("upstream"), prose.UPSTREAM_MORE),
         *(prose.ROUTE, _table("route"), prose.ROUTE_MORE.format(overrides=_folded(overrides))),

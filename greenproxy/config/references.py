@@ -53,7 +53,7 @@ class Linker:
         """Return the settings, as far as they are right."""
         # Names are checked in every section, also in those that have other mistakes.
         self._lost = {section.title for section in self._sections if not self._names_exist(section)}
-        self._check_addresses(drafts)
+        self._check_addresses(drafts, process.admin)
         if not self._names["listener"]:
             message = "no [listener:NAME] section: nothing to serve"
             self._builder.errors.append(ConfigError(file=self._file, line=1 if self._file else 0, message=message))
@@ -135,7 +135,7 @@ class Linker:
 
     # ------------------------------------------------------------------ addresses
 
-    def _check_addresses(self, drafts: Drafts) -> None:
+    def _check_addresses(self, drafts: Drafts, admin: Address | None) -> None:
         taken: list[tuple[Address, Section, int]] = []
         doors: list[tuple[Section, Iterable[Address]]] = [(section, listener.bind) for section, listener in drafts.listeners]
         doors += [(section, (demo.bind,)) for section, demo in drafts.demos]
@@ -143,6 +143,7 @@ class Linker:
             for (line, _), address in zip(_items(section.entries["bind"]), addresses, strict=True):
                 self._check_address(section, line, address, taken)
                 taken.append((address, section, line))
+        self._check_admin(admin, taken)
 
     def _check_address(self, section: Section, line: int, address: Address, taken: list[tuple[Address, Section, int]]) -> None:
         for other, owner, owner_line in taken:
@@ -150,6 +151,12 @@ class Linker:
                 message = f"{address} is taken by {other} of [{owner.title}] in line {owner_line}"
                 self._builder.fail(section, line, message, key="bind")
                 return
+
+    def _check_admin(self, admin: Address | None, taken: list[tuple[Address, Section, int]]) -> None:
+        owner = next((place for place in taken if admin is not None and _overlap(admin, place[0])), None)
+        if owner is not None:
+            where = f"of [{owner[1].title}] in line {owner[2]}" if self._file else "of --bind"
+            self._builder.fail_process("admin", f"{admin} is taken by {owner[0]} {where}")
 
 
 def _items(entry: Entry | None) -> list[tuple[int, str]]:

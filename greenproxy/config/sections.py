@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from greenproxy.config.middleware_options import BUILT_INS, USABLE_BY_NAME, chec
 from greenproxy.config.reader import Entry, Line, Section
 from greenproxy.config.schema import CLASSES, BadEntry, Key, keys_of
 from greenproxy.config.settings import (
+    Address,
     DemoSettings,
     ListenerSettings,
     MiddlewareSettings,
@@ -44,6 +45,7 @@ class SectionBuilder:
     def __init__(self, file: str, folder: Path) -> None:
         self.errors: list[ConfigError] = []
         self._file = file
+        self._process: tuple[Section | None, dict[str, str]] = (None, {})
         self._keys = {kind: keys_of(kind, folder) for kind in CLASSES}
         self._flag_keys = keys_of("greenproxy", Path.cwd())  # a path in a flag counts from where the user is
 
@@ -53,13 +55,28 @@ class SectionBuilder:
             ConfigError(file=self._file, line=line, section=section.title, key=key, message=message, suggestion=suggestion)
         )
 
+    def fail_process(self, key: str, message: str) -> None:
+        """Add a mistake in a key of [greenproxy], at the flag, the variable or the line that gave it. After `process`."""
+        section, origins = self._process
+        if key in origins:
+            self.errors.append(ConfigError(key=origins[key], message=message))
+        elif section is not None:
+            self.fail(section, section.entries[key].line, message, key=key)
+
+    def _is_wrong(self, key: str) -> bool:
+        return any(error.key in (key, self._process[1].get(key)) for error in self.errors)
+
     # ------------------------------------------------------------------ one kind each; None after a mistake
 
     def process(self, section: Section | None, overrides: Iterable[tuple[str, str, str]]) -> ProcessSettings:
         """Return the process settings: defaults, then the section, then (key, text, origin) of flags and environment."""
         found = self._read(section)[ProcessSettings] if section else {}
+        origins = {}
         for key, text, origin in overrides:
             found |= self._read_override(key, text, origin)
+            origins[key] = origin
+        self._process = section, origins
+        self._check_admin(found.get("admin"), found.get("admin_token", ""), {*origins, *(section.entries if section else ())})
         found.setdefault("workers", processor_cores())
         return ProcessSettings(**found)
 
@@ -175,6 +192,14 @@ class SectionBuilder:
         return {}
 
     # ------------------------------------------------------------------ keys of one section against each other
+
+    def _check_admin(self, admin: Address | None, token: str, given: Set[str]) -> None:
+        if token and "admin" not in given:  # `admin = off` beside a token is somebody's wish
+            self.fail_process("admin-token", "guards nothing: admin says where the state is shown, and is not given")
+        elif admin is not None and not token and not admin.is_local and not self._is_wrong("admin-token"):
+            self.fail_process(
+                "admin", f"{admin} can be reached from elsewhere: it needs admin-token, or to be 127.0.0.1:PORT or unix:PATH"
+            )
 
     def _check_backends(self, section: Section, found: Values) -> None:
         labels: dict[str, str] = {}

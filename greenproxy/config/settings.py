@@ -6,10 +6,13 @@ The key in the file is the field's name with `-` for `_` and without the unit (`
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
+
+_is_ipv4_loopback = re.compile(r"127(\.[0-9]+){3}").fullmatch
 
 
 def knob(default: Any, sentence: str) -> Any:
@@ -29,6 +32,11 @@ class Address:
         if self.path:
             return f"unix:{self.path}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach it: loopback, or a Unix socket."""
+        return bool(self.path or _is_ipv4_loopback(self.host)) or self.host in ("localhost", "::1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -215,3 +215,29 @@ def test_any_command_line_is_options_or_mistakes(argv: list[str], variable: str)
     else:
         return
     assert told
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ", "expected"),
+    [
+        (["--admin", ":9901"], {}, "--admin: :9901 can be reached from elsewhere: "),
+        ([], {"GREENPROXY_ADMIN": "10.0.0.1:9901"}, "GREENPROXY_ADMIN: 10.0.0.1:9901 can be reached from elsewhere: "),
+        (["--admin-token", "abc"], {}, "--admin-token: guards nothing: "),
+        ([], {"GREENPROXY_ADMIN_TOKEN": "abc"}, "GREENPROXY_ADMIN_TOKEN: guards nothing: "),
+        (["--admin", "127.0.0.1:80"], {}, "--admin: 127.0.0.1:80 is taken by 127.0.0.1:80 of --bind"),
+    ],
+)
+def test_a_mistake_with_admin_is_told_where_it_was_said(argv: list[str], environ: dict[str, str], expected: str) -> None:
+    (line,) = refusal(["--bind", "127.0.0.1:80", "--backend", "http://127.0.0.1:9001", *argv], environ)
+    assert line.startswith(expected)
+
+
+@pytest.mark.parametrize("argv", [["--admin", ":9901"], ["--admin", "off"]])
+def test_a_token_may_stand_beside_any_admin(argv: list[str]) -> None:
+    settings = loaded(["--bind", ":80", "--backend", "http://b", *argv], {"GREENPROXY_ADMIN_TOKEN": "abc"})
+    assert settings.process.admin_token == "abc"
+
+
+@pytest.mark.parametrize("local", ["127.0.0.1:9901", "127.3.2.1:0", "[::1]:9901", "localhost:9901", "unix:admin.sock"])
+def test_an_admin_that_only_this_machine_reaches_needs_no_token(local: str) -> None:
+    assert loaded(["--bind", ":80", "--backend", "http://b", "--admin", local]).process.admin is not None
