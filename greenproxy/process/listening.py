@@ -11,7 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from greenproxy.config.settings import Address, ListenerSettings
+from greenproxy.process.admin_listener import ADMIN
 from greenproxy.unix_socket import SocketFile, listen
+
+#: The state is for the user and the group that workers run as.
+_PRIVATE_UMASK = 0o117
 
 
 class CannotListen(Exception):
@@ -70,7 +74,7 @@ def open_doors(
                 if spare.get(address):
                     sockets.append(spare[address].pop(0))
                 else:
-                    opened.append(_open(address, cfg))
+                    opened.append(_open(address, cfg, is_private=listener.protocol == ADMIN))
                     sockets.append(opened[-1])
             except (OSError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or error
@@ -82,9 +86,10 @@ def open_doors(
     return tuple(doors)
 
 
-def _open(address: Address, cfg: Any) -> ListeningSocket:
+def _open(address: Address, cfg: Any, *, is_private: bool) -> ListeningSocket:
     if address.path:
-        server, file = listen(address.path, cfg.backlog, umask=cfg.umask, owner=(cfg.uid, cfg.gid))
+        umask = cfg.umask | _PRIVATE_UMASK if is_private else cfg.umask
+        server, file = listen(address.path, cfg.backlog, umask=umask, owner=(cfg.uid, cfg.gid))
         return ListeningSocket(server, file)
     server = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET, socket.SOCK_STREAM)
     try:

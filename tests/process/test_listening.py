@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from gunicorn.config import Config
 
-from greenproxy.config.settings import Address, ListenerSettings
+from greenproxy.config.settings import Address, ListenerSettings, ProcessSettings, Settings
+from greenproxy.process.admin_listener import admin_listener
 from greenproxy.process.listening import CannotListen, Door, bound_address, close, open_doors, shown
 
 ANY = Address(host="127.0.0.1")
@@ -129,3 +130,11 @@ def test_socket_that_is_open_already_is_taken_and_survives_a_failure(doors: Exit
     (again,) = open_doors([listener(ANY, path)], Config(), {path: [door.sockets[0]]})
     doors.callback(close, again)
     assert again.sockets[1] is door.sockets[0]
+
+
+def test_the_socket_of_the_admin_is_for_its_user_and_group_alone(doors: ExitStack, tmp_path: Path) -> None:
+    path = tmp_path / "admin.sock"
+    asked = admin_listener(Settings(process=ProcessSettings(admin=Address(path=str(path)))))
+    assert asked is not None
+    opened(doors, asked)
+    assert path.stat().st_mode & 0o777 == 0o660
