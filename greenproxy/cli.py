@@ -57,7 +57,7 @@ def _serve(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         return STOPPED
     from greenproxy.master import serve
 
-    serve(settings)
+    serve(settings, lambda: load_settings(options, environ, [ambiguous_routes]))
 
 
 class _DemoParser(argparse.ArgumentParser):

@@ -1,6 +1,8 @@
-"""The master of `greenproxy -c`: gunicorn's Arbiter with our start, our stop and our words.
+"""The master of `greenproxy -c`: gunicorn's Arbiter with our start, our reload, our stop and our words.
 
-The only module that overrides the Arbiter, which is no documented interface: what a new gunicorn changes is mended here.
+The only module that overrides the Arbiter, which is no documented interface: what a new gunicorn changes is mended here, and
+tests/frontdoor/test_gunicorn_contract.py says so. What happens in a reload and in an upgrade stands in `process`; here
+are the workers and the signals.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ import math
 import os
 import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from time import monotonic
 from typing import Any, NoReturn
@@ -21,28 +25,36 @@ from gunicorn.errors import ConfigError, HaltServer
 
 from greenproxy import __version__
 from greenproxy.config.settings import Settings
-from greenproxy.observability.board import Board
-from greenproxy.process.announcements import announce_upstreams
-from greenproxy.process.demos import Demos
 from greenproxy.process.endings import how_it_ended
-from greenproxy.process.listening import CannotListen, close_sockets, open_doors, shown
+from greenproxy.process.estate import Estate
+from greenproxy.process.listening import CannotListen, close_sockets
 from greenproxy.process.master_log import MasterLog
 from greenproxy.process.pid_file import OwnPidfile, PidFileTaken
-from greenproxy.process.prepared import prepare
+from greenproxy.process.prepared import Prepared
+from greenproxy.process.reading import Reading
+from greenproxy.process.reload import Reload
 from greenproxy.process.respawn import Respawn
 from greenproxy.process.rights import group_of, may_become
 from greenproxy.worker import CANNOT_BOOT, STOP_SIGNALS, StandaloneWorker
 
 STOPPED, CANNOT_LISTEN, BAD_CONFIGURATION = 0, 1, 2
 _TICK_S = 1.0
-_TICK_WHILE_STARTING_S = 0.02
+_TICKS_PER_TIMEOUT = 8  # so that a worker that hangs is replaced within worker-timeout and not thereafter
+_TICK_WHILE_CHANGING_S = 0.02
 #: Workers cut what is left when graceful-timeout is over; so much later those that could not are killed.
 _BEFORE_KILL_S = 2
 _NO_LIMIT_S = 10**9
 
 
 class ProxyApplication(BaseApplication):
-    """Gives the Arbiter the settings as gunicorn's. Raises gunicorn's ConfigError for a user or group that does not exist."""
+    """One configuration, as gunicorn's, and what the estate has for it.
+
+    Raises gunicorn's ConfigError for a user or group that does not exist.
+    """
+
+    prepared: Prepared
+    pid_file: OwnPidfile | None = None
+    undo: ExitStack
 
     def __init__(self, settings: Settings) -> None:
         workers = settings.process.workers or len(os.sched_getaffinity(0))
@@ -84,14 +96,22 @@ class ProxyApplication(BaseApplication):
 
 
 class ProxyArbiter(Arbiter):
-    """Starts the demo backends and the workers, keeps the workers alive, and ends them in order."""
+    """Starts the workers, keeps them alive, replaces them for a new configuration, and ends them in order.
 
-    def __init__(self, app: ProxyApplication) -> None:
+    Workers belong to the application they were started for (`worker.app`): to the one that is in force, to the one that a
+    reload tries, or to one of before, which they drain for.
+    """
+
+    app: ProxyApplication
+
+    def __init__(self, app: ProxyApplication, load: Callable[[], Settings]) -> None:
         super().__init__(app)
         os.environ.pop("SERVER_SOFTWARE", None)  # gunicorn's, for WSGI applications
         self.WORKERS: dict[int, StandaloneWorker] = {}
         self._say: logging.Logger = self.log.error_log
-        self._demos = Demos(app.settings.demos, self._say)
+        self._load = load
+        self._estate = Estate(self.log, os.getpid())
+        self._reload: Reload[ProxyApplication] = Reload(self, self._say)
         self._respawn = Respawn()
         self._is_ready = False  # all workers have served once
         self._is_stopping = False
@@ -105,53 +125,68 @@ class ProxyArbiter(Arbiter):
         self._say.info("greenproxy %s starts with %s (pid %d)", __version__, settings.source or "no file", self.pid)
         self.init_signals()
         try:
-            self._take_pid_file()
-            doors = open_doors(settings.listeners, self.cfg)
-        except (CannotListen, PidFileTaken) as error:
-            self._give_up(error)
-        self.LISTENERS = [sock for door in doors for sock in door.sockets]
-        self.app.prepared = prepare(settings, doors, Board(), self._say)
-        for door in doors:
-            for sock in door.sockets:
-                self._say.info("listening on %s (%s)", shown(sock), door.listener.name)
-        announce_upstreams(settings, self._say)
-        self._demos.start()
-
-    def _take_pid_file(self) -> None:
-        if self.cfg.pidfile:
-            self.pidfile = OwnPidfile(self.cfg.pidfile)
-            self.pidfile.create(self.pid)
-
-    def _give_up(self, error: Exception) -> NoReturn:
-        for line in str(error).splitlines():
-            self._say.error("%s", line)
-        if self.pidfile is not None:
-            self.pidfile.unlink()
-        sys.exit(CANNOT_LISTEN)
+            self._estate.move_in(self.app, None)
+        except (CannotListen, PidFileTaken, OSError) as error:
+            for line in str(error).splitlines():
+                self._say.error("%s", line)
+            sys.exit(CANNOT_LISTEN)
+        self._estate.settle(self.app, None)
 
     def _greet(self) -> None:
         """Say once that everything is up, as soon as it is."""
-        ready = [worker for worker in self.WORKERS.values() if worker.has_served]
-        if len(ready) < self.num_workers or not self._demos.are_listening():
+        demos = self._estate.demos
+        if not self.all_serve(self.app) or not demos.are_listening():
             return
         self._is_ready = True
-        missing = f", without demo backend {', '.join(self._demos.missing())}" if self._demos.missing() else ""
-        self._say.info("greenproxy is ready: %d %s%s", len(ready), "worker" if len(ready) == 1 else "workers", missing)
+        missing = f", without demo backend {', '.join(demos.missing())}" if demos.missing() else ""
+        self._say.info("greenproxy is ready: %s%s", _counted(self.num_workers), missing)
         systemd.sd_notify("READY=1\nSTATUS=greenproxy is ready", self.log)
 
     # -------------------------------------------------------------- the workers
 
     def manage_workers(self) -> None:
         """Start workers that are missing, unless they die young; end those that are too many."""
-        serving = sorted((worker for worker in self.WORKERS.values() if not worker.is_leaving), key=lambda worker: worker.age)
+        self._reload.step()
+        if self._reload.trial is not None:
+            self._fill(self._reload.trial, self._reload.trial.cfg.workers)
         if not self._respawn.remaining_s():
-            for _ in range(self.num_workers - len(serving)):
-                self.spawn_worker()
-        for worker in serving[: max(0, len(serving) - self.num_workers)]:
-            worker.is_draining = True
-            self.kill_worker(worker.pid, signal.SIGTERM)
+            self._fill(self.app, self.num_workers)
+        for worker in self._serving(self.app)[: -self.num_workers]:
+            self._let_go(worker)
         if not self._is_ready:
             self._greet()
+
+    def _serving(self, app: ProxyApplication) -> list[StandaloneWorker]:
+        """Return the workers of a configuration that are there to stay, oldest first."""
+        mine = [worker for worker in self.WORKERS.values() if worker.app is app and not worker.is_leaving]
+        return sorted(mine, key=lambda worker: worker.age)
+
+    def _fill(self, app: ProxyApplication, wanted: int) -> None:
+        """Start the workers that a configuration lacks."""
+        for _ in range(wanted - len(self._serving(app))):
+            try:
+                with self._as(app):
+                    self.spawn_worker()
+            except OSError as error:  # no process, no memory, no descriptor; in a child gunicorn sees to everything
+                pause_s = self._respawn.died(0.0)
+                self._say.error("a worker cannot be started: %s; the next try is in %.1f s", error, pause_s)
+                return
+
+    @contextmanager
+    def _as(self, app: ProxyApplication) -> Iterator[None]:
+        """Let gunicorn's methods see another configuration for a moment."""
+        before = self.app
+        self.app, self.cfg, self.timeout = app, app.cfg, app.cfg.timeout
+        try:
+            yield
+        finally:
+            self.app, self.cfg, self.timeout = before, before.cfg, before.cfg.timeout
+
+    def _let_go(self, worker: StandaloneWorker) -> None:
+        """End a worker: one that serves after what it has, one that has not begun at once."""
+        if not worker.is_draining:
+            worker.is_draining = True
+            self.kill_worker(worker.pid, signal.SIGTERM if worker.has_served else signal.SIGKILL)
 
     def spawn_worker(self) -> Any:
         """Fork a worker. Signals that would stop it wait until it listens to them."""
@@ -164,14 +199,20 @@ class ProxyArbiter(Arbiter):
 
     def wait_for_signals(self, timeout: float = _TICK_S) -> Any:
         """Wait for signals, shorter while something is to be seen or started soon."""
-        if not self._is_ready:
-            timeout = _TICK_WHILE_STARTING_S
+        if not self._is_ready or self._reload.is_running:
+            timeout = _TICK_WHILE_CHANGING_S
+        if self._worker_timeout_s:
+            timeout = min(timeout, self._worker_timeout_s / _TICKS_PER_TIMEOUT)
         return super().wait_for_signals(min(timeout, self._respawn.remaining_s() or timeout))
+
+    @property
+    def _worker_timeout_s(self) -> float:
+        return self.app.settings.process.worker_timeout_s
 
     def murder_workers(self) -> None:
         """End workers that give no heartbeat, those that hang before their first one too."""
         for pid, worker in list(self.WORKERS.items()):
-            if not self.timeout or worker.silent_s <= self.timeout:
+            if worker.silent_s <= worker.patience_s:
                 continue
             if worker.aborted:
                 self.kill_worker(pid, signal.SIGKILL)
@@ -189,38 +230,80 @@ class ProxyArbiter(Arbiter):
                 return
             if not pid:
                 return
-            if self._demos.reaped(pid, status):
+            if self._estate.demos.reaped(pid, status):
                 continue
             worker = self.WORKERS.pop(pid, None)
-            if worker is not None:  # else an orphan that became ours because we are process 1
+            if worker is not None:  # else one that has read the configuration, or an orphan of somebody's in a container
                 self._worker_ended(worker, status)
 
     def _worker_ended(self, worker: StandaloneWorker, status: int) -> None:
         is_leaving, has_served = worker.is_leaving, worker.has_served
         worker.tmp.close()
         code = os.waitstatus_to_exitcode(status)
-        if (is_leaving and code == 0) or (self._is_stopping and (code == 0 or not has_served)):
+        if (is_leaving or self._is_stopping) and (code == 0 or not has_served):
             self._say.debug("worker %d has ended", worker.pid)
+        elif worker.app is self._reload.trial and not has_served:
+            how = f"worker {worker.pid} {how_it_ended(status)} before it served anyone"
+            self._reload.worker_ended(how, was_killed=code < 0)
         elif self._is_ready or self._is_stopping or has_served:
-            self._mourn(worker, status)
+            self._mourn(worker, status, has_served)
         else:
             if code != CANNOT_BOOT:  # else it has said why
                 self._say.error("worker %d %s before it served anyone", worker.pid, how_it_ended(status))
             raise HaltServer("workers cannot start", CANNOT_BOOT)
 
-    def _mourn(self, worker: StandaloneWorker, status: int) -> None:
+    def _mourn(self, worker: StandaloneWorker, status: int, has_served: bool) -> None:
         """Say that a worker died, and when it is replaced."""
         next_is = ""
-        if not self._is_stopping:
-            pause_s = self._respawn.died(monotonic() - worker.born_s)
+        if worker.app in (self.app, self._reload.trial) and not self._is_stopping and not worker.is_draining:
+            pause_s = self._respawn.died(monotonic() - worker.born_s if has_served else 0.0)
             next_is = f"; another one starts in {pause_s:.1f} s" if pause_s else "; another one starts"
         self._say.error("worker %d %s%s", worker.pid, how_it_ended(status), next_is)
 
-    # -------------------------------------------------------------- signals
+    # -------------------------------------------------------------- the reload, see process/reload.py
 
     def handle_hup(self) -> None:
-        """HUP: there is no reload yet."""
-        self._say.error("reload is not available in this version; restart instead")
+        """HUP: read the configuration again."""
+        self._say.info("reloading %s", self.app.settings.source or "the same flags")
+        self._reload.ask()
+
+    def read(self) -> Reading:
+        """Begin to read the configuration."""
+        return Reading(self._load, lambda: close_sockets(self._estate.sockets, leaves_files=True))
+
+    def move_in(self, settings: Settings) -> ProxyApplication:
+        """Get what the workers of a new configuration need; they are started next."""
+        new = ProxyApplication(settings)
+        self._estate.move_in(new, self.app)
+        return new
+
+    def all_serve(self, new: ProxyApplication) -> bool:
+        """Return whether all workers of a configuration serve."""
+        serving = [worker for worker in self._serving(new) if worker.has_served]
+        wanted: int = self.num_workers if new is self.app else new.cfg.workers
+        return len(serving) >= wanted
+
+    def settle(self, new: ProxyApplication) -> None:
+        """Put a configuration in force, and let the workers of before go."""
+        before, self.app = self.app, new
+        self.cfg, self.timeout, self.num_workers = new.cfg, new.cfg.timeout, new.cfg.workers
+        self._respawn = Respawn()
+        old = self._serving(before)
+        for worker in old:
+            self._let_go(worker)
+        self._estate.settle(new, before)
+        self._say.info("reloaded: %s; %s of before finish what they have", _counted(self.num_workers), len(old))
+
+    def move_out(self, new: ProxyApplication) -> None:
+        """Let the workers of a configuration go that is not to be, and what they had."""
+        for worker in self._serving(new):
+            self._let_go(worker)
+        self._estate.move_out(new)
+
+    def tell(self, state: str, message: str) -> None:
+        """Publish how a reload stands."""
+
+    # -------------------------------------------------------------- other signals
 
     def handle_int(self) -> None:
         """INT: as TERM; a second one, during the stop, is fast."""
@@ -266,20 +349,20 @@ class ProxyArbiter(Arbiter):
     def stop(self, graceful: bool = True) -> None:
         """End the workers, then the demo backends. Waits for both; a second INT or QUIT makes it fast."""
         self._is_stopping = True
-        self.app.prepared.board.is_stopping = True  # also to workers that leave in peace, because others serve on
+        self._estate.board.is_stopping = True  # also to workers that leave in peace, because others serve on
+        self._reload.cancel()
         for worker in list(self.WORKERS.values()):
             if not worker.has_served:  # nothing to finish, and user code that hangs in its import hears no signal
                 self.kill_worker(worker.pid, signal.SIGKILL)
-        close_sockets(self.LISTENERS)  # gunicorn's way to close them removes the Unix sockets of others, and trips over none
-        self.LISTENERS = []
+        self._estate.close_doors()
         super().stop(graceful)
-        self._demos.stop()
+        self._estate.demos.stop()
 
     def halt(self, reason: str | None = None, exit_status: int = STOPPED) -> NoReturn:
         """Stop and leave with a status."""
         self.stop()
-        if self.pidfile is not None:
-            self.pidfile.unlink()
+        if self.app.pid_file is not None:
+            self.app.pid_file.unlink()
         if exit_status:
             self._say.error("greenproxy has stopped: %s", reason)
         else:
@@ -287,13 +370,17 @@ class ProxyArbiter(Arbiter):
         sys.exit(exit_status)
 
 
-def serve(settings: Settings) -> NoReturn:
-    """Run a master with these settings until it is told to stop.
+def _counted(workers: int) -> str:
+    return f"{workers} worker" if workers == 1 else f"{workers} workers"
+
+
+def serve(settings: Settings, load: Callable[[], Settings]) -> NoReturn:
+    """Run a master with these settings until it is told to stop. A reload calls `load` again, in a process of its own.
 
     Raises SystemExit with 0 (stopped), 1 (cannot listen), 2 (configuration) or 3 (workers cannot start).
     """
     try:
-        arbiter = ProxyArbiter(ProxyApplication(settings))
+        arbiter = ProxyArbiter(ProxyApplication(settings), load)
     except (ConfigError, OSError) as error:
         print(f"greenproxy: {error}", file=sys.stderr)
         sys.exit(BAD_CONFIGURATION)

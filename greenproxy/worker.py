@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import encodings.idna  # noqa: F401 - found by name, at the first look-up: after rights are given up it may be out of reach
 import logging
+import math
 import os
 import random
 import signal
@@ -103,6 +104,12 @@ class ProxyWorker(Worker):
         """Seconds since the last heartbeat; since its birth when there was none yet."""
         return monotonic() - (self.tmp.last_update() if self.has_served else self.born_s)
 
+    @property
+    def patience_s(self) -> float:
+        """Seconds of silence after which it is ended: so much before worker-timeout that it is replaced within that."""
+        limit_s = self.prepared.settings.process.worker_timeout_s or math.inf
+        return limit_s - min(2 * _TICK_S, limit_s / 4)
+
     # -------------------------------------------------------------- the start, in the child
 
     def init_process(self) -> None:
@@ -156,7 +163,7 @@ class ProxyWorker(Worker):
     def run(self) -> None:
         """Give heartbeats until there is a reason to end, then drain."""
         limit = self._request_limit()
-        tick_s = _TICK_WITH_MAX_REQUESTS_S if limit else _TICK_S
+        tick_s = min(_TICK_WITH_MAX_REQUESTS_S if limit else _TICK_S, self.patience_s / 4)
         self.notify()
         self._poke_master()
         while self.alive:

@@ -49,7 +49,7 @@ def serve(
     about itself, and leaves SIGINT to the parent, because a terminal sends that to both.
     """
     parent = os.getppid()
-    listener, file = _listen(address)
+    listener, file = _listen(address, is_shared=dies_with_parent)
     server = WSGIServer(listener, DemoApp(name), log=None, error_log=None)
     handlers = [gevent.signal_handler(signal.SIGTERM, _close, server, file)]
     if dies_with_parent:
@@ -83,23 +83,25 @@ def _close(server: WSGIServer, file: SocketFile | None) -> None:
         server.close()
 
 
-def _listen(address: Address) -> tuple[socket.socket, SocketFile | None]:
+def _listen(address: Address, *, is_shared: bool) -> tuple[socket.socket, SocketFile | None]:
     try:
         if address.path:
             bound, file = listen(address.path, _BACKLOG)
             listener = socket.socket(fileno=bound.detach())
         else:
-            listener, file = _listen_to_port(address.host, address.port), None
+            listener, file = _listen_to_port(address.host, address.port, is_shared), None
     except OSError as error:
         raise CannotListen(f"cannot listen on {address}: {error.strerror or error}") from error
     listener.setblocking(False)
     return listener, file
 
 
-def _listen_to_port(host: str, port: int) -> socket.socket:
+def _listen_to_port(host: str, port: int, is_shared: bool) -> socket.socket:
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_shared:  # with its like only: while one master follows another (USR2), each has backends of its own
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         # pywsgi sends head and body apart: on a reused connection the body would wait 40 ms for an acknowledgement.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.bind((host, port))

@@ -85,15 +85,6 @@ def test_workers_leave_when_the_master_is_killed(tmp_path: Path) -> None:
         wait_until(lambda: not any(map(is_running, workers)), "the workers are gone")
 
 
-def test_hup_is_refused_and_changes_nothing(tmp_path: Path) -> None:
-    with edge(tmp_path) as proxy:
-        before = proxy.workers()
-        proxy.send(signal.SIGHUP)
-        proxy.wait_for_log("reload is not available in this version; restart instead")
-        assert proxy.workers() == before
-        assert get(proxy.port()) in before
-
-
 def test_usr2_is_refused(tmp_path: Path) -> None:
     with edge(tmp_path) as proxy:
         proxy.send(signal.SIGUSR2)

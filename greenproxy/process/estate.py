@@ -1,0 +1,131 @@
+"""Estate: what a master holds for its workers, and how it passes from one configuration to the next.
+
+Listening sockets, the pid file, the demo backends and the error log. `move_in` gets what a new configuration needs beside
+what the old one has, so that either can be let go afterwards: the old one by `settle`, the new one by `move_out`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, Protocol
+
+from greenproxy.config.settings import Address, ListenerSettings, Settings
+from greenproxy.observability.board import Board
+from greenproxy.process.admin_listener import admin_listener
+from greenproxy.process.announcements import announce_upstreams
+from greenproxy.process.demos import Demos
+from greenproxy.process.listening import Door, at_hand_of, close_sockets, open_doors, shown
+from greenproxy.process.master_log import MasterLog
+from greenproxy.process.pid_file import OwnPidfile
+from greenproxy.process.prepared import Prepared, prepare
+
+
+class Tenant(Protocol):
+    """A configuration, and what the estate has for it."""
+
+    settings: Settings
+    cfg: Any  # gunicorn's configuration, made from the settings
+    prepared: Prepared
+    pid_file: OwnPidfile | None
+    undo: ExitStack  # gives back what it got, until it has settled
+
+
+class Estate:
+    """Owns all of it for the life of the master."""
+
+    def __init__(self, log: MasterLog, pid: int, pid_file_suffix: str = "") -> None:
+        self.board = Board()
+        self.demos = Demos(log.error_log)
+        self._log = log
+        self._say = log.error_log
+        self._pid = pid
+        self.pid_file_suffix = pid_file_suffix  # while a predecessor has the name
+        self._doors: tuple[Door, ...] = ()
+
+    # -------------------------------------------------------------- from one to the next
+
+    def move_in(self, new: Tenant, before: Tenant | None, at_hand: Mapping[Address, Sequence[Any]] | None = None) -> None:
+        """Get what `new` needs: open what is not open, take over what is.
+
+        Raises CannotListen, PidFileTaken or OSError; nothing has changed then.
+        """
+        with ExitStack() as undo:
+            self._change_log(new, before, undo)
+            self._take_pid_file(new, before, undo)
+            doors = self._open_doors(new, at_hand, undo)
+            new.prepared = prepare(new.settings, doors, self.board, self._say)
+            if before is None or before.settings.upstreams != new.settings.upstreams:
+                announce_upstreams(new.settings, self._say)
+            started = self.demos.start(new.settings.demos)
+            undo.callback(self._end_demos, started, before)
+            new.undo = undo.pop_all()
+
+    def settle(self, new: Tenant, before: Tenant | None) -> None:
+        """Let go of what only `before` needed."""
+        new.undo.pop_all()  # nothing to give back any more
+        self._close_all_but(new.prepared.doors)
+        self._doors = new.prepared.doors
+        self.demos.keep(new.settings.demos)
+        if before is not None and before.pid_file is not None and before.pid_file is not new.pid_file:
+            before.pid_file.unlink()
+        if before is not None and before.cfg.backlog != new.cfg.backlog:
+            for sock in self.sockets:
+                sock.sock.listen(new.cfg.backlog)  # on a socket that listens this changes the length of its queue
+
+    def move_out(self, new: Tenant) -> None:
+        """Give back what `move_in` got for `new`."""
+        new.undo.close()
+
+    # -------------------------------------------------------------- doors
+
+    @property
+    def sockets(self) -> list[Any]:
+        """All listening sockets of the settled configuration."""
+        return [sock for door in self._doors for sock in door.sockets]
+
+    def _open_doors(self, new: Tenant, at_hand: Mapping[Address, Sequence[Any]] | None, undo: ExitStack) -> tuple[Door, ...]:
+        admin = admin_listener(new.settings)
+        listeners: list[ListenerSettings] = [*new.settings.listeners, *([admin] if admin else [])]
+        mine = self.sockets
+        doors = open_doors(listeners, new.cfg, at_hand_of(self._doors) if at_hand is None else at_hand)
+        opened = [sock for door in doors for sock in door.sockets if sock not in mine]
+        undo.callback(close_sockets, opened)
+        for door in doors:
+            for sock in door.sockets:
+                if sock in opened:
+                    self._say.info("listening on %s (%s)", shown(sock), door.listener.name)
+        return doors
+
+    def _close_all_but(self, doors: Sequence[Door]) -> None:
+        kept = [sock for door in doors for sock in door.sockets]
+        gone = [sock for sock in self.sockets if sock not in kept]
+        for sock in gone:
+            self._say.info("no longer listening on %s", shown(sock))
+        close_sockets(gone)
+
+    def close_doors(self, *, leaves_files: bool = False) -> None:
+        """Listen no more. Workers have the sockets too, and close theirs when they drain."""
+        close_sockets(self.sockets, leaves_files=leaves_files)
+        self._doors = ()
+
+    def _take_pid_file(self, new: Tenant, before: Tenant | None, undo: ExitStack) -> None:
+        if before is not None and before.cfg.pidfile == new.cfg.pidfile:
+            new.pid_file = before.pid_file
+        elif new.cfg.pidfile:
+            new.pid_file = OwnPidfile(new.cfg.pidfile + self.pid_file_suffix)
+            new.pid_file.create(self._pid)
+            undo.callback(new.pid_file.unlink)
+
+    # -------------------------------------------------------------- the rest
+
+    def _change_log(self, new: Tenant, before: Tenant | None, undo: ExitStack) -> None:
+        if before is None or (before.cfg.errorlog, before.cfg.loglevel) == (new.cfg.errorlog, new.cfg.loglevel):
+            return
+        self._log.setup(new.cfg)
+        undo.callback(self._log.setup, before.cfg)
+
+    def _end_demos(self, started: Sequence[int], before: Tenant | None) -> None:
+        self.demos.let_go(started)
+        if before is not None:
+            self.demos.keep(before.settings.demos)
