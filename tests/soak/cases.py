@@ -1,0 +1,51 @@
+"""All cases by name: what each does, and how long its short and its full form take."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.soak import endings
+from tests.soak.stage import Stage
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case. `run` does it and notes in the stage's verdict what held."""
+
+    name: str
+    run: Callable[[Stage], None]
+    short_s: float
+    full_s: float
+
+    @property
+    def does(self) -> str:
+        """What it does, in a sentence."""
+        return (self.run.__doc__ or "").strip().partition("\n\n")[0]
+
+    def short(self, folder: Path) -> Stage:
+        """Run the short form, for the test suite, and return what it found out."""
+        stage = Stage(folder, self.short_s, 0.4, is_short=True)
+        self.run(stage)
+        return stage
+
+    def full(self, seconds: float, factor: float, say: Callable[[str], None]) -> Stage:
+        """Run the full form and return what it found out. The folder goes away when everything held."""
+        folder = Path(tempfile.mkdtemp(prefix=f"soak-{self.name}-"))
+        stage = Stage(folder, seconds or self.full_s, factor, say=say)
+        self.run(stage)
+        return stage
+
+
+CASES = {
+    case.name: case
+    for case in (
+        Case("kill-workers", endings.kill_workers, 2.5, 60.0),
+        Case("kill-master", endings.kill_master, 0.7, 2.0),
+        Case("stop", endings.stop, 0.5, 2.0),
+        Case("stop-download", endings.stop_download, 1.5, 8.0),
+        Case("blocked", endings.blocked, 2.0, 20.0),
+    )
+}

@@ -1,0 +1,113 @@
+"""Stage: where a case runs, how long and how hard, and what it found out."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.processes import Proxy, is_running
+from tests.soak.figures import Figures, take
+from tests.soak.site import Site, backends
+from tests.soak.tally import Failure, Report
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that must hold."""
+
+    what: str
+    is_right: bool
+    figure: str = ""
+
+
+@dataclass
+class Verdict:
+    """What a case found out."""
+
+    checks: list[Check] = field(default_factory=list)
+    figures: list[Figures] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
+
+    @property
+    def is_right(self) -> bool:
+        """Return whether everything held, and there was something that could fail."""
+        return bool(self.checks) and all(check.is_right for check in self.checks)
+
+    def wrongs(self) -> list[str]:
+        """Return what did not hold."""
+        return [f"{check.what}: {check.figure}" for check in self.checks if not check.is_right]
+
+
+@dataclass
+class Stage:
+    """The folder of one run, its length in seconds, the number of clients as a factor, and whether this is the short form."""
+
+    folder: Path
+    seconds: float
+    factor: float = 1.0
+    is_short: bool = False
+    say: Callable[[str], None] = lambda _line: None
+    verdict: Verdict = field(default_factory=Verdict)
+
+    @contextmanager
+    def proxy(self, **process: str) -> Iterator[tuple[Site, Proxy, list[int]]]:
+        """Run two backends and `greenproxy -c` before them, with keys of [greenproxy]; yield the backends' ports too."""
+        with self.site() as (site, ports):
+            keys = hyphened(process)
+            with Proxy(site.ini(process=keys), self.folder) as proxy:
+                yield site, proxy, ports
+
+    @contextmanager
+    def site(self) -> Iterator[tuple[Site, list[int]]]:
+        """Run two backends and yield what configurations are made of, and their ports."""
+        with backends(self.folder) as ports:
+            yield Site(self.folder, ports), ports
+
+    def check(self, what: str, is_right: bool, figure: object = "") -> None:
+        """Note whether something holds, with what was measured."""
+        self.verdict.checks.append(Check(what, is_right, str(figure)))
+        self.say(f"{'ok    ' if is_right else 'WRONG '}{what}{f': {figure}' if str(figure) else ''}")
+
+    def measure(self, when: str, master: int, workers: list[int]) -> Figures:
+        """Take memory and descriptors, and keep them."""
+        figures = take(when, master, workers)
+        self.verdict.figures.append(figures)
+        self.say(str(figures))
+        return figures
+
+    def keep(self, report: Report) -> Report:
+        """Keep what a load has seen, for the table at the end."""
+        self.verdict.reports.append(report)
+        return report
+
+    def check_nothing_failed(self, report: Report) -> None:
+        """Every request got its own, whole answer; there were some of every kind."""
+        self.keep(report)
+        mixed = [failure for failure in report.failures if failure.what in ("mixed", "pattern")]
+        silent = [kind for kind, tally in report.tallies.items() if not tally.requests]
+        self.check("every kind of client was answered", bool(report.tallies) and not silent, f"{report.requests} requests")
+        self.check("failed requests", not report.failure_count, told(report.failures) or report.failure_count)
+        self.check("mixed up answers", not mixed, len(mixed))
+
+    def check_exit(self, proxy: Proxy, within_s: float = 20.0, *, status: int = 0) -> None:
+        """It stops with this status in time, and leaves no process behind."""
+        workers, began_s = proxy.workers(), time.monotonic()
+        found = proxy.stop(signal.SIGTERM, within_s + 20.0)
+        took_s = time.monotonic() - began_s
+        left = [pid for pid in workers if is_running(pid)]
+        self.check("exit status", found == status and took_s <= within_s and not left, f"{found} after {took_s:.1f} s")
+
+
+def told(failures: list[Failure], most: int = 5) -> str:
+    """Return the first failures as text for a table, "" when there are none."""
+    lines = [f"{len(failures)} or more:", *map(str, failures[:most])] if failures else []
+    return "\n           ".join(lines)
+
+
+def hyphened(process: Mapping[str, str]) -> dict[str, str]:
+    """Return keywords as keys of the configuration."""
+    return {key.replace("_", "-"): value for key, value in process.items()}
