@@ -1,6 +1,7 @@
-"""The command line: `greenproxy -c FILE`, `--check`, `greenproxy demo`. What users do wrong is one clear line, never a traceback.
+"""The command line: `greenproxy -c FILE`, `--check`, `greenproxy demo`, `greenproxy status | reload | stop`.
 
-Commands import what they need themselves, so that `--version`, `--help` and a demo backend start at once.
+What users do wrong is one clear line, never a traceback. Commands import what they need themselves, so that `--version`,
+`--help` and a demo backend start at once.
 """
 
 from __future__ import annotations
@@ -15,23 +16,24 @@ from typing import NoReturn
 from greenproxy.config.errors import ConfigErrors
 
 STOPPED, CANNOT_LISTEN, WRONG = 0, 1, 2
-#: Commands that act on a running greenproxy.
-_LATER = ("status", "reload", "stop")
+#: Those that act on a running greenproxy.
+_COMMANDS = ("status", "reload", "stop")
 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
     """Run one command and return its exit status; the console script leaves with it.
 
+    `status`, `reload` and `stop` return 0 done, 1 not done, 2 wrong command line or file; so does `demo` (1: cannot listen).
     Serving ends with SystemExit: 0 stopped, 1 cannot listen, 2 configuration, 3 workers cannot start.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     variables = os.environ if environ is None else environ
-    command = arguments[0] if arguments else ""
     try:
-        if command in _LATER:
-            raise Refused(f"greenproxy {command} is not available in this version")
-        if command == "demo":
+        if arguments[:1] == ["demo"]:
             return _demo(arguments[1:])
+        command, others = _find_command(arguments)
+        if command:
+            return _control(command, others, variables)
         return _serve(arguments, variables)
     except (ConfigErrors, Refused) as error:
         print(error, file=sys.stderr)
@@ -58,6 +60,33 @@ def _serve(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     from greenproxy.master import serve
 
     serve(settings, lambda: load_settings(options, environ, [ambiguous_routes]))
+
+
+def _find_command(arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the command of a command line ("" if there is none) and what else stands there. `-c FILE` may stand before it."""
+    place = 0
+    while place < len(arguments):
+        word = arguments[place]
+        if word in ("-c", "--config"):
+            place += 2
+        elif word.startswith(("-c", "--config=")):
+            place += 1
+        else:
+            break
+    if place < len(arguments) and arguments[place] in _COMMANDS:
+        return arguments[place], [*arguments[:place], *arguments[place + 1 :]]
+    return "", list(arguments)
+
+
+def _control(command: str, arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    from greenproxy.config.commands import parse_command
+    from greenproxy.control.commands import run
+
+    try:
+        return run(parse_command(command, arguments, environ), environ)
+    except BrokenPipeError:  # `greenproxy status | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what the end would flush goes nowhere
+        return STOPPED
 
 
 class _DemoParser(argparse.ArgumentParser):

@@ -59,16 +59,19 @@ FLOORS: dict[str, Room] = {
     "assembly": Room(BELOW_THE_ROOF),
     # 7: the front doors. What both masters do (plain gunicorn's and ours) is the room `process`; the board is made and
     # the error log opened before there is a house, and a demo backend never is one: hence observability, and apps in cli.
-    "process": Room(("errors", "unix_socket", "config", "routing", "observability"), ("gunicorn",)),
+    # gevent in process: the watchdog of a worker's hub.
+    "process": Room(("errors", "unix_socket", "config", "routing", "observability"), ("gevent", "gunicorn")),
     "worker": Room(("errors", "config", "assembly", "process"), ("gevent", "gunicorn")),
     "master": Room(("errors", "config", "observability", "process", "worker"), ("gunicorn",)),
-    "cli": Room(("errors", "config", "apps", "process", "master")),
+    # Another process than the one it acts on: nothing of the house, and so quick to start.
+    "control": Room(("config",)),
+    "cli": Room(("errors", "config", "apps", "process", "control", "master")),
     "__main__": Room(("cli",)),
     "__init__": Room(("messages",)),
 }
 
 #: Rooms that read configuration; all others see only its frozen result, `config.settings`.
-READERS = ("config", "process", "worker", "master", "cli")
+READERS = ("config", "process", "control", "worker", "master", "cli")
 
 
 @dataclass(frozen=True)

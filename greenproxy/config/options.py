@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -37,6 +37,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 _USAGE = """\
 greenproxy -c FILE [--check] [flags]
        greenproxy --bind ADDRESS --backend URL [flags]
+       greenproxy status | reload | stop -c FILE
        greenproxy demo --bind ADDRESS [--name NAME]"""
 
 _EPILOG = """\
@@ -44,6 +45,7 @@ Durations are 250ms, 5s, 2m, 1h; a bare number is seconds. 0 is no limit.
 Each of the flags from --workers on is also a key of [greenproxy] in the file and an
 environment variable: --worker-timeout, worker-timeout, GREENPROXY_WORKER_TIMEOUT. A flag
 beats the environment, which beats the file. GREENPROXY_CONFIG is --config.
+`greenproxy status --help`, and so on, tells more of a command.
 
 examples:
   greenproxy -c greenproxy.ini --check
@@ -77,7 +79,7 @@ def build_parser() -> Parser:
         usage=_USAGE,
         description="A proxy and load balancer for Python teams.",
         epilog=_EPILOG,
-        formatter_class=_Formatter,
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
         add_help=False,
         add_config_file_help=False,
@@ -95,7 +97,7 @@ def build_parser() -> Parser:
     for title, names in GROUPS.items():
         group = parser.add_argument_group(title)
         for name in names:
-            _add_flag(group, fields[name])
+            add_flag(group, fields[name])
     return parser
 
 
@@ -107,22 +109,33 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
     parser = build_parser()
     variables = {name: value for name, value in environ.items() if name.startswith("GREENPROXY_") and value.strip()}
     found, unknown = parser.parse_known_args(list(argv), env_vars=variables)
-    unknown = [word for word in unknown if word != "--"]
-    if unknown:
-        raise ConfigErrors([_unknown(word, parser) for word in unknown if word.startswith("-")] or [_stray(unknown[0])])
+    refuse_unknown(unknown, parser)
     from_environment = parser.get_source_to_settings_dict().get("environment_variables", {})
-    overrides = []
-    for key in map(key_name, dataclasses.fields(ProcessSettings)):
-        text = getattr(found, key.replace("-", "_"))
-        if text is not None:
-            variable = _variable(key)
-            overrides.append((key, text, variable if variable in from_environment else f"--{key}"))
+    overrides = given_keys(found, map(key_name, dataclasses.fields(ProcessSettings)), from_environment)
     config = found.config
     if (found.bind or found.backend) and "GREENPROXY_CONFIG" in from_environment:
         config = ""  # a flag beats the environment
     return Options(
-        config=config, is_check=found.check, bind=tuple(found.bind), backends=tuple(found.backend), overrides=tuple(overrides)
+        config=config, is_check=found.check, bind=tuple(found.bind), backends=tuple(found.backend), overrides=overrides
     )
+
+
+def given_keys(found: argparse.Namespace, keys: Iterable[str], from_environment: Container[str]) -> tuple[Override, ...]:
+    """Return those of the keys of [greenproxy] that a flag or a variable gives."""
+    overrides = []
+    for key in keys:
+        text = getattr(found, key.replace("-", "_"))
+        if text is not None:
+            variable = _variable(key)
+            overrides.append((key, text, variable if variable in from_environment else f"--{key}"))
+    return tuple(overrides)
+
+
+def refuse_unknown(words: Iterable[str], parser: Parser) -> None:
+    """Raise ConfigErrors if there are words that the parser could not place."""
+    unknown = [word for word in words if word != "--"]
+    if unknown:
+        raise ConfigErrors([_unknown(word, parser) for word in unknown if word.startswith("-")] or [_stray(unknown[0])])
 
 
 def load_settings(
@@ -195,7 +208,8 @@ def _variable(key: str) -> str:
     return f"GREENPROXY_{key.upper().replace('-', '_')}"
 
 
-def _add_flag(group: Any, field: dataclasses.Field[Any]) -> None:
+def add_flag(group: Any, field: dataclasses.Field[Any]) -> None:
+    """Add the flag and the variable of a key of [greenproxy] to a parser or a group of one."""
     key = key_name(field)
     default = default_text(field) or "none"
     group.add_argument(
@@ -203,7 +217,7 @@ def _add_flag(group: Any, field: dataclasses.Field[Any]) -> None:
     )
 
 
-class _Formatter(argparse.RawDescriptionHelpFormatter):
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
     """One column for flags, one for what they mean."""
 
     def __init__(self, prog: str) -> None:

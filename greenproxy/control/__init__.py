@@ -1,0 +1,1 @@
+"""Acts on a running greenproxy, from another process: by its admin listener and by signals."""

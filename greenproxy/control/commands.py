@@ -1,0 +1,155 @@
+"""`greenproxy status`, `reload` and `stop`: what each does, in words and exit statuses. See docs/admin.md."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from greenproxy.config.commands import Command
+from greenproxy.config.errors import ConfigError, ConfigErrors
+from greenproxy.config.settings import ProcessSettings
+from greenproxy.control.admin_client import AdminClient, Unheard
+from greenproxy.control.refusal import CannotDo
+from greenproxy.control.table import table
+from greenproxy.control.target import Target, read_pid_file
+
+DONE, FAILED = 0, 1
+#: A master acts on a signal within a second. Without a sign of it for so long something is wrong.
+SILENCE_S = 30.0
+#: A master kills what has not ended 2 s after graceful-timeout; then it has to clean up.
+_AFTER_GRACEFUL_S = 5.0
+_TICK_S = 0.05
+_MASTERS_TRIES = 20
+
+
+def run(command: Command, environ: Mapping[str, str]) -> int:
+    """Do what a command says and return the exit status. Raises ConfigErrors when the command line or the file is wrong."""
+    act = {"status": _status, "reload": _reload, "stop": _stop}[command.name]
+    try:
+        act(command, environ)
+    except CannotDo as error:
+        for line in str(error).splitlines():
+            print(f"greenproxy {command.name}: {line}", file=sys.stderr)
+        return FAILED
+    return DONE
+
+
+def _status(command: Command, environ: Mapping[str, str]) -> None:
+    process = command.process(environ, ("admin", "admin-token"))
+    if process.admin is None:
+        raise _missing(command, "admin", "where the state can be asked for, such as 127.0.0.1:9901")
+    document = _client(command, process).status()
+    if command.is_json:
+        print(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        print(table(document))
+
+
+def _stop(command: Command, environ: Mapping[str, str]) -> None:
+    target = _target(command, environ)
+    try:
+        limit_s = command.process(environ, ("graceful-timeout",)).graceful_timeout_s
+    except ConfigErrors:  # a mistake there keeps nobody from stopping
+        limit_s = ProcessSettings().graceful_timeout_s
+    target.send(signal.SIGTERM)
+    within_s = limit_s + _AFTER_GRACEFUL_S if limit_s else None
+    if not _wait(lambda: target.has_gone, within_s):
+        raise CannotDo(f"process {target.pid} still runs after {within_s:g} s; kill -QUIT {target.pid} stops it at once")
+    print(f"greenproxy (process {target.pid}) has stopped")
+
+
+def _reload(command: Command, environ: Mapping[str, str]) -> None:
+    target = _target(command, environ)
+    process = command.process(environ, ("admin", "admin-token"))
+    if process.admin is None:
+        target.send(signal.SIGHUP)
+        raise CannotDo(f"process {target.pid} was told to reload; without `admin` only its log tells how that went")
+    client = _client(command, process)
+    number = _reload_number(client, target)
+    target.send(signal.SIGHUP)
+    outcome = _outcome(client, target, number)
+    if outcome["state"] != "done":
+        raise CannotDo(f"{outcome['state']}, everything is as before:\n{outcome.get('message') or 'the log tells why'}")
+    print(f"greenproxy (process {target.pid}) has reloaded {command.config or 'its configuration'}")
+
+
+# ------------------------------------------------------------------ whom it is about
+
+
+def _target(command: Command, environ: Mapping[str, str]) -> Target:
+    """Return the master: of the pid file, or else the one that the admin listener tells of."""
+    process = command.process(environ, ("pid-file",))
+    if process.pid_file:
+        return read_pid_file(process.pid_file)
+    process = command.process(environ, ("admin", "admin-token"))
+    if process.admin is None:
+        raise _missing(command, "pid-file", "whom it is about")
+    return Target(int(_client(command, process).status()["pid"]), f"the admin at {process.admin}")
+
+
+def _missing(command: Command, key: str, what: str) -> ConfigErrors:
+    """Return the error of a key that a command cannot do without."""
+    message = f"give -c FILE, or --{key}"
+    if command.config:
+        message = f"{command.config} has no {key} in [greenproxy], which tells {what}"
+    return ConfigErrors([ConfigError(file=f"greenproxy {command.name}", message=message)])
+
+
+def _client(command: Command, process: ProcessSettings) -> AdminClient:
+    assert process.admin is not None
+    if not process.admin.path and not process.admin.port:
+        message = "admin has port 0, and only the log tells the real one: give it with --admin"
+        raise ConfigErrors([ConfigError(file=f"greenproxy {command.name}", message=message)])
+    return AdminClient(process.admin, process.admin_token)
+
+
+# ------------------------------------------------------------------ waiting for it
+
+
+def _wait(condition: Callable[[], bool], within_s: float | None) -> bool:
+    """Wait until it is true, at most so long (None: for ever), and return whether it is."""
+    end_s = time.monotonic() + within_s if within_s is not None else None
+    while not condition():
+        if end_s is not None and time.monotonic() > end_s:
+            return False
+        time.sleep(_TICK_S)
+    return True
+
+
+def _reload_number(client: AdminClient, target: Target) -> int:
+    """Return how many reloads there were. Where nobody answers yet, because `admin` is what the reload changes: none."""
+    for _ in range(_MASTERS_TRIES):  # during an upgrade (USR2) the workers of two masters answer, by turns
+        try:
+            document = client.status()
+        except Unheard:
+            return 0
+        if document["pid"] == target.pid:
+            return int(document["reload"]["number"])
+        time.sleep(_TICK_S)
+    raise CannotDo(f"the admin is that of process {document['pid']}, but the pid-file names {target.pid}")
+
+
+def _outcome(client: AdminClient, target: Target, number: int) -> Mapping[str, Any]:
+    """Wait for the end of the reload behind reload `number` and return what is said of it. Raises CannotDo."""
+    silent_since_s = time.monotonic()
+    last = "the reload does not begin"
+    while True:
+        if target.has_gone:
+            raise CannotDo(f"process {target.pid} has ended meanwhile; the log tells why")
+        try:
+            document = client.status()
+        except CannotDo as error:  # the workers that answer are being replaced
+            last = str(error)
+        else:
+            reload: Mapping[str, Any] = document["reload"]
+            if reload["state"] == "running":
+                silent_since_s = time.monotonic()  # the master has time limits of its own
+            elif reload["number"] > number and document["pid"] == target.pid:
+                return reload
+        if time.monotonic() > silent_since_s + SILENCE_S:
+            raise CannotDo(f"not heard of for {SILENCE_S:g} s, see the log: {last}")
+        time.sleep(_TICK_S)
