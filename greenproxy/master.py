@@ -168,7 +168,7 @@ class ProxyArbiter(Arbiter):
                 with self._as(app):
                     self.spawn_worker()
             except OSError as error:  # no process, no memory, no descriptor; in a child gunicorn sees to everything
-                pause_s = self._respawn.died(0.0)
+                pause_s = self._respawn.died(0.0, has_served=False)
                 self._say.error("a worker cannot be started: %s; the next try is in %.1f s", error, pause_s)
                 return
 
@@ -256,7 +256,7 @@ class ProxyArbiter(Arbiter):
         """Say that a worker died, and when it is replaced."""
         next_is = ""
         if worker.app in (self.app, self._reload.trial) and not self._is_stopping and not worker.is_draining:
-            pause_s = self._respawn.died(monotonic() - worker.born_s if has_served else 0.0)
+            pause_s = self._respawn.died(monotonic() - worker.born_s, has_served=has_served)
             next_is = f"; another one starts in {pause_s:.1f} s" if pause_s else "; another one starts"
         self._say.error("worker %d %s%s", worker.pid, how_it_ended(status), next_is)
 
