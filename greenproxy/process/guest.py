@@ -21,11 +21,16 @@ from greenproxy.config.errors import ConfigError, ConfigErrors
 from greenproxy.config.options import idle_variables, load_settings, parse
 from greenproxy.config.settings import Address, ListenerSettings, Settings
 from greenproxy.observability.board import Board
+from greenproxy.process.admin_listener import admin_listener
 from greenproxy.process.announcements import announce_upstreams
+from greenproxy.process.boots import Boots
 from greenproxy.process.checks import ambiguous_routes
-from greenproxy.process.listening import CannotListen, Door, at_hand_of, bound_address, close, close_sockets, open_doors, shown
+from greenproxy.process.gunicorn_settings import SETTINGS, Fate, given_with
+from greenproxy.process.handover import Arbiter, adopt, hand_over
+from greenproxy.process.listening import CannotListen, Door, at_hand_of, bound_address, close_sockets, open_doors, shown
 from greenproxy.process.precedence import what_does_not_count
 from greenproxy.process.prepared import Prepared, prepare
+from greenproxy.process.translation import conflicts, first_of, with_gunicorn_settings
 
 CANNOT_LISTEN, BAD_CONFIGURATION = 1, 2
 _FILES = (".ini", ".conf")
@@ -46,42 +51,9 @@ def configuration_file(app_uri: str, environ: Mapping[str, str]) -> str:
     return environ["GREENPROXY_CONFIG"]
 
 
-def _given(cfg: Any, name: str) -> Any:
-    """Return a gunicorn setting if somebody set it to something else than gunicorn's default, else None."""
-    setting = cfg.settings[name]
-    value = setting.get()
-    return None if value == type(setting)().get() else value
-
-
-def with_gunicorn_settings(settings: Settings, cfg: Any) -> Settings:
-    """Return the settings with those of gunicorn that differ from gunicorn's defaults; they beat the file."""
-    given: dict[str, Any] = {
-        "worker_connections": _given(cfg, "worker_connections"),
-        "max_requests": _given(cfg, "max_requests"),
-        "max_requests_jitter": _given(cfg, "max_requests_jitter"),
-        "graceful_timeout_s": _given(cfg, "graceful_timeout"),
-        "worker_timeout_s": _given(cfg, "timeout"),
-        "access_log": _given(cfg, "accesslog"),
-        "statsd_prefix": _prefix(_given(cfg, "statsd_prefix")),
-        "statsd": _statsd(_given(cfg, "statsd_host")),
-        "workers": cfg.workers,
-    }
-    process = replace(settings.process, **{name: value for name, value in given.items() if value is not None})
-    idle_timeout_s = _given(cfg, "keepalive")
-    if idle_timeout_s is None or not settings.listeners:
-        return replace(settings, process=process)
-    first, *others = settings.listeners
-    return replace(settings, process=process, listeners=(replace(first, idle_timeout_s=float(idle_timeout_s)), *others))
-
-
-def _prefix(prefix: str | None) -> str | None:
-    return prefix and prefix.rstrip(".")  # gunicorn's may end in the dot that we add
-
-
-def _statsd(host: Any) -> Address | None:
-    if host is None:
-        return None
-    return Address(host=host[0], port=host[1]) if isinstance(host, tuple) else Address(path=host)
+def refusals(cfg: Any) -> list[str]:
+    """Return a line for each gunicorn setting that must not be passed over in silence."""
+    return [f"gunicorn's {name}: {SETTINGS[name].note}" for name in given_with(cfg, Fate.REFUSED)]
 
 
 class Guest:
@@ -89,88 +61,168 @@ class Guest:
 
     def __init__(self) -> None:
         self._cfg: Any = None
-        self._settings: Settings | None = None
-        self._others: tuple[Door, ...] = ()  # the doors beyond gunicorn's own addresses
-        self._prepared: Prepared | None = None
+        self._settings: Settings | None = None  # what was read last, before it was made to fit
+        self._prepared: Prepared | None = None  # its doors are those beyond gunicorn's own addresses
+        self._previous: Prepared | None = None  # what was served before that
+        self._arbiter = Arbiter()
+        self._handed_over: dict[Address, list[Any]] = {}
+        self._boots: Boots | None = None
 
     def prepare(self, app: Any, sockets: Sequence[Any], cfg: Any, log: Any) -> Prepared:
-        """Return what the next worker serves; reads the file when gunicorn's configuration is a new one.
+        """Return what the next worker serves; reads the file when gunicorn's configuration is a new one, or `reload` is on.
 
         Raises HaltServer, which ends gunicorn with an orderly message, when that fails at the first start.
         """
-        if cfg is not self._cfg:
-            if self._cfg is None:
-                self._master_pid = os.getpid()
-                atexit.register(self._close)
+        is_new = cfg is not self._cfg
+        if self._cfg is None:
+            self._begin()
+        if is_new:
             self._cfg = cfg
+            self._arbiter.watch(cfg, self._hand_over)
+        elif not cfg.reload and self._boots is not None and self._boots.have_failed:
+            self._go_back(cfg, log)
+        if is_new or cfg.reload:
             try:
-                self._renew(app, sockets, cfg, log)
+                self._renew(app, sockets, cfg, log, is_new)
             except (ConfigErrors, CannotListen) as error:
                 self._refuse(error, log.error_log)
-        assert self._settings is not None
         assert self._prepared is not None
-        first = replace(self._first(self._settings), bind=tuple(bound_address(sock) for sock in sockets))
-        return replace(self._prepared, doors=(Door(first, tuple(sockets)), *self._others))
+        return _with_first_door(self._prepared, sockets)
+
+    def _begin(self) -> None:
+        self._master_pid = os.getpid()
+        self._handed_over = adopt(os.environ, os.getppid())
+        self._boots = Boots()
+        atexit.register(self._close)
 
     def _refuse(self, error: ConfigErrors | CannotListen, log: logging.Logger) -> None:
         for line in str(error).splitlines():
             log.error("%s", line)
-        if self._settings is not None:
+        if self._prepared is not None:
             log.error("the new configuration is refused, the previous one stays")
             return
         if isinstance(error, CannotListen):
             raise HaltServer("cannot listen", CANNOT_LISTEN)
         raise HaltServer("the configuration cannot be used", BAD_CONFIGURATION)
 
-    def _renew(self, app: Any, sockets: Sequence[Any], cfg: Any, log: Any) -> None:
+    def _renew(self, app: Any, sockets: Sequence[Any], cfg: Any, log: Any, is_new: bool) -> None:
+        refused = refusals(cfg)
+        if refused:
+            raise ConfigErrors([ConfigError(message=line) for line in refused])
         options = replace(parse([], os.environ), config=configuration_file(app.app_uri, os.environ))
         written = load_settings(options, os.environ, [ambiguous_routes])
         settings = with_gunicorn_settings(written, cfg)
-        first = self._first(settings)
-        self._open([listener for listener in settings.listeners if listener is not first], cfg, log)
-        board = self._prepared.board if self._prepared is not None else Board()
+        if not is_new and settings == self._settings:
+            return  # `reload`: it was the code that changed, or nothing
+        self._take(settings, cfg, log)
         self._settings = settings
-        self._prepared = prepare(settings, (), board, log.error_log)
-        self._announce(log.error_log, cfg, what_does_not_count(written, first, cfg, map(bound_address, sockets)))
+        announce(written, settings, cfg, [bound_address(sock) for sock in sockets], log.error_log)
 
-    def _announce(self, log: logging.Logger, cfg: Any, not_counting: Sequence[str]) -> None:
-        assert self._settings is not None
-        settings = self._settings
-        log.info("greenproxy %s serves %s", __version__, settings.source)
-        announce_upstreams(settings, log)
-        for line in idle_variables(os.environ, settings):
-            log.warning("%s", line)
-        if not_counting:
-            log.warning("under gunicorn, which has its own, these do not count: %s", ", ".join(not_counting))
-        graceful_s = settings.process.graceful_timeout_s
-        if not 0 < graceful_s <= cfg.graceful_timeout:
-            log.warning(
-                "graceful-timeout is longer than gunicorn's, which is %d s: give it --graceful-timeout", cfg.graceful_timeout
-            )
-        if settings.demos:
-            log.info("demo backends are not started under gunicorn: greenproxy demo --bind ADDRESS --name NAME does")
+    def _take(self, settings: Settings, cfg: Any, log: Any) -> None:
+        """Open what the settings want, and make them those of the next worker. Raises CannotListen, with nothing changed."""
+        first = first_of(settings)
+        if first is None:
+            raise ConfigErrors([ConfigError(message="gunicorn's addresses need an http listener in the file")])
+        others = [listener for listener in settings.listeners if listener is not first]
+        admin = admin_listener(settings)
+        doors = self._open([*others, admin] if admin else others, cfg, log)
+        board = self._prepared.board if self._prepared is not None else Board()
+        self._previous = self._prepared
+        self._prepared = prepare(settings, doors, board, log.error_log)
+        assert self._boots is not None
+        self._boots.begin()
 
-    def _open(self, listeners: Sequence[ListenerSettings], cfg: Any, log: Any) -> None:
+    def _open(self, listeners: Sequence[ListenerSettings], cfg: Any, log: Any) -> tuple[Door, ...]:
         """Open the addresses that are new, keep those that stay, close those that are gone."""
-        at_hand = at_hand_of(self._others)
-        before = [sock for sockets in at_hand.values() for sock in sockets]
-        self._others = open_doors(listeners, cfg, at_hand)
-        for door in self._others:
-            for sock in door.sockets:
-                if sock not in before:
-                    log.error_log.info("listening on %s (%s)", shown(sock), door.listener.name)
-        after = [sock for door in self._others for sock in door.sockets]
-        close_sockets([sock for sock in before if sock not in after])
+        before = self._prepared.doors if self._prepared is not None else ()
+        at_hand = at_hand_of(before) or self._handed_over
+        known = [sock for sockets in at_hand.values() for sock in sockets]
+        doors = open_doors(listeners, cfg, at_hand)
+        kept = [(door, sock) for door in doors for sock in door.sockets]
+        for door, sock in kept:
+            if sock not in known or self._handed_over:
+                log.error_log.info("listening on %s (%s)", shown(sock), door.listener.name)
+        gone = [sock for sock in known if all(sock is not each for _, each in kept)]
+        close_sockets(gone, leaves_files=self._arbiter.is_one_of_two)
+        self._handed_over = {}
+        return doors
+
+    # -------------------------------------------------------------- workers that cannot boot
+
+    def spares(self, sockets: Sequence[Any]) -> list[Prepared]:
+        """Return what a worker may serve that cannot serve what it was made for. In the child."""
+        assert self._boots is not None
+        self._boots.failed()
+        if self._previous is None:
+            return []
+        still_open = [door for door in self._previous.doors if all(sock.fileno() >= 0 for sock in door.sockets)]
+        return [_with_first_door(replace(self._previous, doors=tuple(still_open)), sockets)]
+
+    def has_booted(self) -> None:
+        """Note that a worker serves. In the child."""
+        if self._boots is not None:
+            self._boots.succeeded()
+
+    @property
+    def has_served(self) -> bool:
+        """Whether a worker of this gunicorn ever served."""
+        return self._boots is not None and self._boots.has_succeeded
+
+    def _go_back(self, cfg: Any, log: Any) -> None:
+        assert self._boots is not None
+        if self._previous is None:
+            return
+        log.error_log.error("workers could not start with the new configuration: the previous one is served again")
+        try:
+            self._take(self._previous.settings, cfg, log)
+        except CannotListen as error:
+            log.error_log.error("%s", error)
+        self._previous = None
+
+    # -------------------------------------------------------------- the other master, and the end
+
+    def worker_exit(self, worker: Any) -> None:
+        """Call gunicorn's hook of this name, for a worker whose process ends at once."""
+        self._arbiter.worker_exit(worker)
+
+    def _hand_over(self, server: Any) -> None:
+        doors = self._prepared.doors if self._prepared is not None else ()
+        hand_over(doors, server.cfg.env_orig, os.getppid())
 
     def _close(self) -> None:
         """Remove the files of Unix sockets, as gunicorn does with its own. Workers pass here too, and leave them."""
-        if os.getpid() == self._master_pid:
-            for door in self._others:
-                close(door)
+        if os.getpid() == self._master_pid and self._prepared is not None:
+            for door in self._prepared.doors:
+                close_sockets(door.sockets, leaves_files=self._arbiter.is_one_of_two)
 
-    @staticmethod
-    def _first(settings: Settings) -> ListenerSettings:
-        found = next((listener for listener in settings.listeners if listener.protocol == "http"), None)
-        if found is None:
-            raise ConfigErrors([ConfigError(message="gunicorn's addresses need an http listener in the file")])
-        return found
+
+def _with_first_door(prepared: Prepared, sockets: Sequence[Any]) -> Prepared:
+    """Return what a worker gets: gunicorn's addresses are the doors of the first listener."""
+    first = first_of(prepared.settings)
+    assert first is not None
+    first = replace(first, bind=tuple(bound_address(sock) for sock in sockets))
+    return replace(prepared, doors=(Door(first, tuple(sockets)), *prepared.doors))
+
+
+def announce(written: Settings, settings: Settings, cfg: Any, bound: Sequence[Address], log: logging.Logger) -> None:
+    """Log what is served, what of the file and what of gunicorn's settings counts, and what does not."""
+    log.info("greenproxy %s serves %s", __version__, settings.source)
+    announce_upstreams(settings, log)
+    for line in idle_variables(os.environ, settings):
+        log.warning("%s", line)
+    for line in conflicts(written, settings):
+        log.info("%s", line)
+    first = first_of(written)
+    not_counting = what_does_not_count(written, first, cfg, bound) if first is not None else []
+    if not_counting:
+        log.warning("under gunicorn, which has its own, these do not count: %s", ", ".join(not_counting))
+    idle = given_with(cfg, Fate.NOTHING)
+    if isinstance(cfg.statsd_host, str):
+        idle.append("statsd_host (a Unix socket)")
+    if idle:
+        log.warning("these settings of gunicorn mean nothing to greenproxy (docs/gunicorn.md): %s", ", ".join(idle))
+    graceful_s = settings.process.graceful_timeout_s
+    if not 0 < graceful_s <= cfg.graceful_timeout:
+        log.warning("graceful-timeout is longer than gunicorn's, which is %d s: give it --graceful-timeout", cfg.graceful_timeout)
+    if settings.demos:
+        log.info("demo backends are not started under gunicorn: greenproxy demo --bind ADDRESS --name NAME does")

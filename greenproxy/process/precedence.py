@@ -8,7 +8,7 @@ from typing import Any
 from greenproxy.config.settings import Address, ListenerSettings, Settings
 
 #: Keys of [greenproxy] that gunicorn has for itself.
-_GUNICORNS = ("backlog", "error-log", "group", "log-level", "pid-file", "user")
+_GUNICORNS = ("backlog", "error-log", "group", "log-level", "pid-file", "reload-timeout", "user")
 
 
 def what_does_not_count(settings: Settings, first: ListenerSettings, cfg: Any, bound: Iterable[Address]) -> list[str]:

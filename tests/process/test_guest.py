@@ -5,7 +5,8 @@ from gunicorn.config import Config
 
 from greenproxy.config.errors import ConfigErrors
 from greenproxy.config.settings import Address, ListenerSettings, ProcessSettings, Settings
-from greenproxy.process.guest import configuration_file, with_gunicorn_settings
+from greenproxy.process.guest import configuration_file
+from greenproxy.process.translation import with_gunicorn_settings
 
 FILE = Settings(
     process=ProcessSettings(

@@ -1,0 +1,83 @@
+"""Handover: USR2 of gunicorn, which starts a new master beside the old one, takes the further listeners along.
+
+gunicorn hands its own sockets to the new program by their descriptors. Ours go the same way, in a variable of the
+environment that is set in the forked child, just before it becomes the new program. The files of Unix sockets belong to
+whichever of the two masters stays.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable, Iterable, MutableMapping
+from typing import Any
+
+from greenproxy.config.settings import Address
+from greenproxy.process.listening import Door, ListeningSocket, at_hand_of
+from greenproxy.unix_socket import SocketFile
+
+_VARIABLE = "GREENPROXY_HANDED_OVER"
+
+
+def adopt(environ: MutableMapping[str, str], parent: int) -> dict[Address, list[Any]]:
+    """Return the sockets that the master `parent` handed over, for `open_doors`; none if it did not.
+
+    The variable is taken out of `environ`.
+    """
+    text = environ.pop(_VARIABLE, "")
+    if not text:
+        return {}
+    said = json.loads(text)
+    found: dict[Address, list[Any]] = {}
+    if said["from"] == parent:  # else it is an heirloom: its descriptors are somebody else's by now
+        for each in said["sockets"]:
+            file = SocketFile(*each["file"]) if each["file"] else None
+            sock = ListeningSocket(socket.socket(fileno=each["fd"]), file)
+            found.setdefault(Address(**each["address"]), []).append(sock)
+    return found
+
+
+def hand_over(doors: Iterable[Door], environ: MutableMapping[str, str], master: int) -> None:
+    """Make the sockets of doors outlive the coming exec, and tell the new program of them. In the forked child."""
+    told = []
+    for address, sockets in at_hand_of(doors).items():
+        for each in sockets:
+            os.set_inheritable(each.fileno(), True)
+            file = each.file and [each.file.path, each.file.device, each.file.inode]
+            told.append({"address": vars(address), "fd": each.fileno(), "file": file})
+    environ[_VARIABLE] = json.dumps({"from": master, "sockets": told})
+
+
+class Arbiter:
+    """gunicorn's master as its own hooks show it to us: what we must know of it is in no argument of a worker."""
+
+    def __init__(self) -> None:
+        self._server: Any = None
+
+    def watch(self, cfg: Any, before_exec: Callable[[Any], None]) -> None:
+        """Stand before two hooks of a configuration: to meet the master, and to be called before it becomes a new program."""
+        pre_fork, pre_exec = cfg.pre_fork, cfg.pre_exec
+
+        def meet(server: Any, worker: Any) -> None:
+            self._server = server
+            pre_fork(server, worker)
+
+        def hand(server: Any) -> None:
+            pre_exec(server)
+            before_exec(server)
+
+        cfg.set("pre_fork", meet)
+        cfg.set("pre_exec", hand)
+
+    @property
+    def is_one_of_two(self) -> bool:
+        """Whether another master, the one before or the one after, has our sockets too."""
+        if self._server is None:  # nobody was forked yet
+            return "GUNICORN_PID" in os.environ
+        return bool(self._server.reexec_pid or self._server.master_pid)
+
+    def worker_exit(self, worker: Any) -> None:
+        """Call the hook worker_exit, for a worker whose process ends where gunicorn would not see it."""
+        if self._server is not None:
+            worker.cfg.worker_exit(self._server, worker)
