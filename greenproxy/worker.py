@@ -36,6 +36,7 @@ from greenproxy.process.leave import Leave
 from greenproxy.process.listening import Door
 from greenproxy.process.prepared import Prepared, free_slot
 from greenproxy.process.rights import leave_groups
+from greenproxy.process.watchdog import Watchdog
 
 #: Blocked by our master around a fork, so that none is lost before the worker listens.
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
@@ -164,6 +165,8 @@ class ProxyWorker(Worker):
         """Give heartbeats until there is a reason to end, then drain."""
         limit = self._request_limit()
         tick_s = min(_TICK_WITH_MAX_REQUESTS_S if limit else _TICK_S, self.patience_s / 4)
+        watchdog = Watchdog(self._log, self.prepared.settings.process.worker_timeout_s, self.ppid)
+        watchdog.start()
         self.notify()
         self._poke_master()
         while self.alive:
@@ -177,6 +180,7 @@ class ProxyWorker(Worker):
                 self._log.info("worker %d has served %d requests and is replaced", os.getpid(), self._house.requests)
                 self.alive = False
         self._leave()
+        watchdog.stop()
 
     def _request_limit(self) -> int:
         process = self.prepared.settings.process

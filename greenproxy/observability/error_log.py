@@ -10,6 +10,7 @@ import logging
 import re
 import sys
 from io import FileIO
+from typing import TextIO
 
 _LOGGER = "greenproxy"
 _control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
@@ -60,6 +61,11 @@ class ErrorLog(logging.Handler):
             pass
         except Exception:
             self.handleError(record)  # a message that does not fit its arguments: a bug of whoever logs
+
+    @property
+    def stream(self) -> FileIO | TextIO:
+        """What it writes to, under the name that the handlers of the standard library give it."""
+        return self._file or sys.stderr
 
     def reopen(self) -> None:
         """Open the file anew (SIGUSR1). If that fails the old one is kept and told."""
