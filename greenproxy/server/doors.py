@@ -46,10 +46,11 @@ class Leave(Protocol):
 
 
 class Doors:
-    """Owns fronts and their listeners. `max_connections` bounds the clients of all of them together."""
+    """Owns fronts and their listeners. `max_connections` bounds the clients of all of them together; `ceiling` is its name."""
 
-    def __init__(self, max_connections: int, log: logging.Logger) -> None:
+    def __init__(self, max_connections: int, log: logging.Logger, ceiling: str = "worker-connections") -> None:
         self._max_connections = max_connections
+        self._ceiling = ceiling
         self._log = log
         self._fronts: list[Front] = []
         self._listeners: list[Listener] = []
@@ -83,7 +84,8 @@ class Doors:
         now = monotonic()
         if now >= self._next_told_s:  # under a steady load it is reached again with every client that leaves
             self._next_told_s = now + _TELL_EVERY_S
-            self._log.warning("worker-connections = %d reached: more clients wait in the backlog", self._max_connections)
+            told = "%s = %d reached: more clients wait in the backlog"
+            self._log.warning(told, self._ceiling, self._max_connections)
         return True
 
     def connection_closed(self) -> None:
