@@ -22,10 +22,14 @@ from greenproxy.middleware.loading import bind
 from greenproxy.net.recycler import Recycler
 from greenproxy.net.resolver import Resolver
 from greenproxy.observability.access_log import AccessLog
-from greenproxy.observability.board import Board
+from greenproxy.observability.board import Board, State
 from greenproxy.observability.error_pages import error_response
+from greenproxy.observability.layout import Layout
 from greenproxy.observability.metrics import Metrics
+from greenproxy.observability.names import names_of, of_listener, statsd_gauges
+from greenproxy.observability.pulse import Pulse
 from greenproxy.observability.statsd import Statsd
+from greenproxy.observability.verdicts import read_verdicts
 from greenproxy.proxy.reverse import ReverseProxy
 from greenproxy.routing.router import Router
 from greenproxy.routing.table import Route, stripped
@@ -36,11 +40,27 @@ from greenproxy.upstream.group import Upstream
 
 
 class House:
-    """Everything that one worker runs. Make it in the worker, behind the fork; `start` serves, `stop` drains."""
+    """Everything that one worker runs. Make it in the worker, behind the fork; `start` serves, `stop` drains.
 
-    def __init__(self, settings: Settings, *, log: logging.Logger, board: Board | None = None, slot: int = 0) -> None:
+    `layout` is the board's for these settings, made in the master. Without a board this worker knows of no others.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        log: logging.Logger,
+        board: Board | None = None,
+        layout: Layout | None = None,
+        slot: int = 0,
+    ) -> None:
         self._settings = settings
         self._log = log
+        if board is None or layout is None:
+            names, slot = names_of(settings), 0
+            board = Board(slots=1, columns=len(names.all()))
+            layout = board.layout(names.gauges, names.counters, names.verdicts)
+        self._board, self._layout, self._slot = board, layout, slot
         process = settings.process
         self._recycler = Recycler()
         self._metrics = Metrics()
@@ -48,7 +68,9 @@ class House:
         self._upstreams = {each.name: Upstream(each, self._resolver, self._metrics, log) for each in settings.upstreams}
         self._doors = Doors(process.worker_connections, log)
         self._access_log = None if process.access_log == "off" else AccessLog(process.access_log, process.access_log_format, log)
-        self._statsd = Statsd(process.statsd, process.statsd_prefix, self._metrics, self._gauges, board, slot, log)
+        self._fronts: list[Front] = []
+        statsd = Statsd(process.statsd, process.statsd_prefix, process.statsd_tags, log) if process.statsd else None
+        self._pulse = Pulse(self._metrics, self._numbers, statsd, statsd_gauges(settings), log)
         funnel = Funnel(self._metrics.finished, self._access_log.write if self._access_log else None, log)
         self._services = Services(self._recycler, funnel, self._error_page, self._doors.connection_closed)
         self._middlewares = {each.name: bind(each) for each in settings.middlewares}
@@ -57,26 +79,31 @@ class House:
 
     def start(self, listening: Sequence[tuple[ListenerSettings, Sequence[socket.socket]]]) -> None:
         """Serve clients on listening sockets, which become ours. Waits, a bounded moment, for the backends' names."""
+        self._pulse.start(self._board, self._layout, self._slot)
         self._resolver.start()
+        verdicts = read_verdicts(self._board, self._layout)
         for upstream in self._upstreams.values():
+            upstream.inherit(verdicts)
             upstream.start()
         if self._access_log is not None:
             self._access_log.start()
-        self._statsd.start()
         max_accept = 1 if self._settings.process.workers > 1 else 64
         for listener, sockets in listening:
             front = Front(listener, self._handler(listener), self._services)
+            self._fronts.append(front)
             self._doors.open(front, sockets, max_accept=max_accept)
+        self._pulse.become(State.SERVING)
         gc.collect()
         gc.freeze()  # what is here now stays: the collector need not look at it with every round
 
     def stop(self, leave: Leave) -> None:
         """Drain: wait until what is going on has ended or `leave` has no more time, cut the rest, and close everything."""
+        self._pulse.become(State.DRAINING)
         self._doors.drain(leave)
         for upstream in self._upstreams.values():
             upstream.stop()
         self._resolver.stop()
-        self._statsd.stop()
+        self._pulse.stop()
         if self._access_log is not None:
             self._access_log.close()
 
@@ -95,15 +122,18 @@ class House:
         """Open client connections."""
         return self._doors.connections
 
-    def _gauges(self) -> dict[str, float]:
-        """Return the gauges of this worker, by the names that they have in statsd and on the board."""
-        gauges: dict[str, float] = {
+    def _numbers(self) -> dict[str, float]:
+        """Return what the rooms of this worker know of themselves, by the names on the board."""
+        numbers: dict[str, float] = {
             "connections.active": self._doors.connections - self._doors.idle,
             "connections.idle": self._doors.idle,
         }
+        for front in self._fronts:
+            numbers[of_listener(front.settings.name, "connections")] = front.connections
+            numbers[of_listener(front.settings.name, "requests")] = front.requests
         for upstream in self._upstreams.values():
-            gauges.update(upstream.gauges())
-        return gauges
+            numbers.update(upstream.numbers())
+        return numbers
 
     def _error_page(self, error: ProxyError, request: Request | None) -> Response:
         accept = (request.headers.get("accept") or "") if request is not None else ""

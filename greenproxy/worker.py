@@ -144,7 +144,8 @@ class ProxyWorker(Worker):
         folder = settings.source.absolute().parent if settings.source else Path.cwd()
         sys.path[:] = module_path(folder)
         try:
-            self._house = House(settings, log=self._log, board=self.prepared.board, slot=self.slot)
+            board, layout = self.prepared.board, self.prepared.layout
+            self._house = House(settings, log=self._log, board=board, layout=layout, slot=self.slot)
             self._house.start([door.raw() for door in self.doors()])
         except Exception as error:  # user code runs in there, and may raise anything
             self._cannot_boot(error)

@@ -1,132 +1,273 @@
 """The board: what workers know of each other, in anonymous memory that is mapped before the first fork.
 
-It has one slot per worker, and each slot one number per name. There are no locks: a slot has one writer, its worker.
-Every number is eight aligned bytes that are stored at once, so a reader sees the old one or the new one. It may see
-some numbers of this second beside some of the last; they are gauges, each true on its own, so that does no harm.
+It has a slot for each worker, the heritage of those that are gone, and the master's note. A layout says which column of a
+slot a name has. There are no locks: a slot has one writer, its worker; the rest has one, the master.
 
-A slot without a recent stamp belongs to a worker that is gone and is not counted. What a slot holds, its layout, follows
-from the names its worker gave. When the configuration changes there are workers of two layouts for a while: the layout that
-was claimed last counts, and workers of the old one fall silent.
+- Every number is eight aligned bytes that are stored at once, so a reader sees the old one or the new one. It may see some
+  numbers of this second beside some of the last, which does no harm: each is true on its own.
+- A column that a slot's worker does not have is absent there: NaN, or given to its name only after that worker's layout was
+  made. So sums and means are right while workers of several configurations live.
+- Gauges count while their worker writes, once a second. Counters are what a worker counted since its birth, and stay in its
+  slot until the master *buries* it: then they are in the heritage. So totals never go backwards.
 """
 
 from __future__ import annotations
 
+import enum
 import mmap
 import os
-import zlib
-from collections.abc import Sequence
-from time import monotonic
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import isnan, nan
+from time import monotonic, time
+from typing import Any
 
-STALE_S = 5.0  # workers stamp their slots once a second; CLOCK_MONOTONIC is the same in all processes
+from greenproxy.observability.layout import Columns, Layout, Names
+from greenproxy.observability.note import NOTE_BYTES, MasterNote, read_note, write_note
+
+#: Workers write once a second; one that has not for so long counts no more. CLOCK_MONOTONIC is the same in all processes.
+STALE_S = 5.0
 _BYTES = 8
-_STAMP, _PID, _LAYOUT, _HEAD = range(4)  # the numbers of a slot's head, and how many they are
+_FUNERALS, _LAST_SEEN, _BOARD_HEAD = range(3)  # begun and ended burials; when the last of the buried wrote
+_PID, _STATE, _GENERATION, _STARTED, _STAMP, _SLOT_HEAD = range(6)
+_TRIES = 20
+
+
+class State(enum.IntEnum):
+    """What a worker does. One that is gone has left its counters behind, and nothing else."""
+
+    STARTING = 1
+    SERVING = 2
+    DRAINING = 3
+    GONE = 4
+
+
+@dataclass(frozen=True)
+class Row:
+    """One slot: a worker that has not been buried. `values` has what is not absent; `started_at` is the time of day."""
+
+    slot: int
+    pid: int
+    state: State
+    generation: int
+    started_at: float
+    silent_s: float  # since it wrote
+    values: Mapping[str, float]
+
+    @property
+    def is_living(self) -> bool:
+        """Whether it writes."""
+        return self.state is not State.GONE and self.silent_s < STALE_S
 
 
 class Board:
-    """Made by the master. `slots` is more than there will ever be workers at once, `capacity` more than there are names.
+    """Made by the master, and kept over reloads. `slots` is more than there will ever be workers at once.
 
-    Memory that nobody touches is never given by the kernel, so both can be generous.
+    Memory that nobody touches is never given by the kernel, so both numbers can be generous.
     """
 
-    def __init__(self, slots: int = 256, capacity: int = 8192) -> None:
-        self.capacity = capacity
+    def __init__(self, slots: int = 512, columns: int = 16384) -> None:
         self._slots = slots
-        self._memory = mmap.mmap(-1, (2 + slots * (_HEAD + capacity)) * _BYTES)
-        self._numbers = memoryview(self._memory).cast("d")  # the layout that counts; is_stopping; the heads; the values
+        self._count = columns
+        self._heads_at = _BOARD_HEAD
+        self._born_at = self._heads_at + slots * _SLOT_HEAD  # per column: the first generation that has it as it is now
+        self._heritage_at = self._born_at + columns
+        self._values_at = self._heritage_at + columns
+        numbers = self._values_at + slots * columns
+        self._memory = mmap.mmap(-1, NOTE_BYTES + numbers * _BYTES)
+        whole = memoryview(self._memory)
+        self._note = whole[:NOTE_BYTES]
+        self._numbers = whole[NOTE_BYTES:].cast("d")
+        self._columns = Columns(columns)  # the master's, as are the layouts; workers have a copy that they do not use
+        self._layouts: dict[int, Layout] = {}
+        write_note(self._note, MasterNote(started_at=time(), pid=os.getpid()))
 
-    def claim(self, index: int, names: Sequence[str]) -> Slot:
-        """Return the slot `index` for the calling worker, or the next one that no other living worker holds.
+    def close(self) -> None:
+        """Unmap it, in this process."""
+        self._note.release()
+        self._numbers.release()
+        self._memory.close()
 
-        Its layout becomes the one that counts. Raises ValueError for more names than the board's capacity.
+    # -------------------------------------------------------------- the master's part
+
+    def layout(
+        self,
+        gauges: Sequence[str],
+        counters: Sequence[str] = (),
+        verdicts: Sequence[str] = (),
+        keep: Iterable[Layout] = (),
+    ) -> Layout:
+        """Return the layout for a new configuration. For the master.
+
+        Names keep their columns while a worker that has them is on the board, or a layout in `keep` has them.
         """
-        if len(names) > self.capacity:
-            raise ValueError(f"{len(names)} names do not fit on a board for {self.capacity}")
-        for step in range(self._slots):
-            slot = (index + step) % self._slots
-            if not self._is_live(slot) or self._numbers[self._head(slot) + _PID] == os.getpid():
-                self._numbers[0] = layout = float(zlib.crc32("\n".join(names).encode()) + 1)
-                return Slot(self, slot, tuple(names), layout)
-        raise ValueError(f"all {self._slots} slots of the board are taken")
+        living = {int(self._head(slot, _GENERATION)) for slot in self._taken()}
+        newest = max(self._layouts, default=0)  # its workers may not have come to the board yet
+        self._layouts = {number: each for number, each in self._layouts.items() if number in living or number == newest}
+        layout, fresh = self._columns.assign(Names(gauges, counters, verdicts), [*self._layouts.values(), *keep])
+        for column in fresh:
+            self._numbers[self._born_at + column] = layout.generation
+            self._numbers[self._heritage_at + column] = nan
+        self._layouts[layout.generation] = layout
+        return layout
+
+    def bury(self, pid: int) -> None:
+        """Inherit counters and verdicts of a worker that has ended, and free its slot. For the master."""
+        for slot in self._taken():
+            if self._head(slot, _PID) != pid:
+                continue
+            layout = self._layouts.get(int(self._head(slot, _GENERATION)))
+            self._numbers[_FUNERALS] += 1
+            if layout is not None:
+                self._inherit(slot, layout)
+            self._set_head(slot, _PID, 0)
+            self._numbers[_FUNERALS] += 1
+
+    def _inherit(self, slot: int, layout: Layout) -> None:
+        for name, value in self._values(slot, layout, layout.generation):
+            at = self._heritage_at + layout.columns[name]
+            if name in layout.counters:
+                before = self._numbers[at]
+                self._numbers[at] = value if isnan(before) else before + value
+            elif name in layout.verdicts:
+                self._numbers[at] = value
+        self._numbers[_LAST_SEEN] = max(self._numbers[_LAST_SEEN], self._head(slot, _STAMP))
+
+    def tell(self, **changes: Any) -> None:
+        """Change the master's note: any of its fields by name. For the master."""
+        write_note(self._note, replace(self.told(), **changes))
+
+    def told(self) -> MasterNote:
+        """Return the master's note."""
+        return read_note(self._note)
 
     @property
     def is_stopping(self) -> bool:
         """Whether the master has been told to stop; it says so here, its workers look."""
-        return bool(self._numbers[1])
+        return self.told().is_stopping
 
     @is_stopping.setter
     def is_stopping(self, value: bool) -> None:
-        self._numbers[1] = float(value)
+        self.tell(is_stopping=value)
 
-    def close(self) -> None:
-        """Unmap it, in this process."""
-        self._numbers.release()
-        self._memory.close()
+    # -------------------------------------------------------------- the workers' part
 
-    # -------------------------------------------------------------- for its slots
+    def claim(self, index: int, layout: Layout) -> Slot:
+        """Return the slot `index` for the calling worker, or another one if it is taken. Its state is starting.
 
-    def put(self, slot: int, layout: float, values: Sequence[float]) -> None:
-        """Store the values of a slot, then its head."""
-        numbers, head = self._numbers, self._head(slot)
-        for at, value in enumerate(values, self._values(slot)):
-            numbers[at] = float(value)
-        numbers[head + _PID] = float(os.getpid())
-        numbers[head + _LAYOUT] = layout
-        numbers[head + _STAMP] = monotonic()
+        Raises ValueError when all slots are taken.
+        """
+        half = self._slots // 2  # far from those that others are about to claim
+        for slot in (index, *((index + half + step) % self._slots for step in range(self._slots))):
+            if slot < self._slots and self._head(slot, _PID) in (0, os.getpid()):
+                break
+        else:
+            raise ValueError(f"all {self._slots} slots of the board are taken")
+        start = self._values_at + slot * self._count
+        self._numbers[start : start + layout.width] = memoryview(struct.pack("d", nan) * layout.width).cast("d")
+        self._set_head(slot, _STATE, State.STARTING)
+        self._set_head(slot, _GENERATION, layout.generation)
+        self._set_head(slot, _STARTED, time())
+        self._set_head(slot, _STAMP, monotonic())
+        self._set_head(slot, _PID, os.getpid())
+        return Slot(self, slot, layout)
 
-    def clear(self, slot: int) -> None:
-        """Make a slot free."""
-        self._numbers[self._head(slot) + _STAMP] = 0.0
+    def write(self, slot: int, layout: Layout, values: Mapping[str, float], state: State) -> None:
+        """Store the values of a slot. For its `Slot`."""
+        numbers, start = self._numbers, self._values_at + slot * self._count
+        for name, column in layout.columns.items():
+            numbers[start + column] = values.get(name, nan)
+        self._set_head(slot, _STAMP, monotonic())
+        self._set_head(slot, _STATE, state)
 
-    def living(self, layout: float) -> list[int]:
-        """Return the slots of living workers of a layout, lowest first; none if another layout counts."""
-        if self._numbers[0] != layout:
-            return []
-        live = filter(self._is_live, range(self._slots))
-        return [slot for slot in live if self._numbers[self._head(slot) + _LAYOUT] == layout]
+    # -------------------------------------------------------------- reading
 
-    def get(self, slot: int, count: int) -> list[float]:
-        """Return the first `count` values of a slot."""
-        at = self._values(slot)
-        return list(self._numbers[at : at + count])
+    def rows(self, layout: Layout) -> list[Row]:
+        """Return the workers that are not buried, lowest slot first, with what they have of a layout's names."""
+        return [self._row(slot, layout) for slot in self._taken()]
 
-    def _head(self, slot: int) -> int:
-        return 2 + slot * _HEAD
+    def heritage(self, layout: Layout) -> tuple[dict[str, float], float]:
+        """Return what those that are gone left of a layout's names, and how many seconds ago the last of them wrote."""
+        columns = self._numbers[self._heritage_at : self._heritage_at + layout.width].tolist()
+        return dict(self._present(columns, layout, layout.generation)), monotonic() - self._numbers[_LAST_SEEN]
 
-    def _values(self, slot: int) -> int:
-        return 2 + self._slots * _HEAD + slot * self.capacity
+    def totals(self, layout: Layout) -> dict[str, float]:
+        """Return a layout's names with what all workers have of them together.
 
-    def _is_live(self, slot: int) -> bool:
-        stamp_s = self._numbers[self._head(slot) + _STAMP]
-        return stamp_s > 0 and monotonic() - stamp_s < STALE_S
+        Counters are sums over all workers that ever were, gauges over those that live. A gauge that ends in `/up` is an
+        opinion, so it is averaged: 1 means that every worker sees the backend up. What nobody has is not there.
+        """
+        for _ in range(_TRIES):  # a worker that is being buried must not count twice, or not at all
+            funerals = self._numbers[_FUNERALS]
+            rows, (left, _) = self.rows(layout), self.heritage(layout)
+            if funerals % 2 == 0 and self._numbers[_FUNERALS] == funerals:
+                break
+        return add_up(layout, rows, left)
+
+    def _taken(self) -> list[int]:
+        pids = self._numbers[self._heads_at + _PID : self._born_at : _SLOT_HEAD].tolist()
+        return [slot for slot, pid in enumerate(pids) if pid]
+
+    def _row(self, slot: int, layout: Layout) -> Row:
+        at = self._heads_at + slot * _SLOT_HEAD
+        pid, state, generation, started_at, stamp_s = self._numbers[at : at + _SLOT_HEAD].tolist()
+        values = dict(self._values(slot, layout, int(generation)))
+        return Row(slot, int(pid), State(int(state)), int(generation), started_at, monotonic() - stamp_s, values)
+
+    def _values(self, slot: int, layout: Layout, generation: int) -> Iterator[tuple[str, float]]:
+        start = self._values_at + slot * self._count
+        return self._present(self._numbers[start : start + layout.width].tolist(), layout, generation)
+
+    def _present(self, columns: Sequence[float], layout: Layout, generation: int) -> Iterator[tuple[str, float]]:
+        """Yield what `columns`, written with the layout of a generation, have of this layout's names."""
+        oldest = min(generation, layout.generation)
+        born = self._numbers[self._born_at : self._born_at + layout.width].tolist()
+        for name, column in layout.columns.items():
+            if born[column] <= oldest and not isnan(columns[column]):
+                yield name, columns[column]
+
+    def _head(self, slot: int, which: int) -> float:
+        return self._numbers[self._heads_at + slot * _SLOT_HEAD + which]
+
+    def _set_head(self, slot: int, which: int, value: float) -> None:
+        self._numbers[self._heads_at + slot * _SLOT_HEAD + which] = value
+
+
+def add_up(layout: Layout, rows: Iterable[Row], left: Mapping[str, float]) -> dict[str, float]:
+    """Return the totals of rows and of what is `left` of earlier workers, as `Board.totals` says."""
+    totals = {name: left.get(name, 0.0) for name in layout.counters}
+    voters: dict[str, int] = {}
+    for row in rows:
+        for name, value in row.values.items():
+            if name in layout.counters:
+                totals[name] += value
+            elif row.is_living and name not in layout.verdicts:
+                totals[name] = totals.get(name, 0.0) + value
+                voters[name] = voters.get(name, 0) + 1
+    return {name: total / voters[name] if name.endswith("/up") else total for name, total in totals.items()}
 
 
 class Slot:
     """One worker's place on the board."""
 
-    def __init__(self, board: Board, index: int, names: tuple[str, ...], layout: float) -> None:
-        self.names = names
+    def __init__(self, board: Board, index: int, layout: Layout) -> None:
+        self.index = index
         self._board = board
-        self._index = index
         self._layout = layout
 
-    def write(self, values: Sequence[float]) -> None:
-        """Publish one number for each name, in the names' order. To be called once a second."""
-        self._board.put(self._index, self._layout, values)
+    def write(self, values: Mapping[str, float], state: State = State.SERVING) -> None:
+        """Publish what this worker has of its names; what is not in `values` is absent. To be called once a second."""
+        self._board.write(self.index, self._layout, values, state)
 
-    def release(self) -> None:
-        """Leave the board: what was written counts no more."""
-        self._board.clear(self._index)
+    def release(self, values: Mapping[str, float]) -> None:
+        """Leave the board. The counters stay until the master buries this worker, nothing else counts any more."""
+        self._board.write(self.index, self._layout, values, State.GONE)
 
     @property
     def speaks(self) -> bool:
-        """Whether this worker sends the totals: of the living ones with the layout that counts, it has the lowest slot."""
-        return self._board.living(self._layout)[:1] == [self._index]
-
-    def totals(self) -> dict[str, float]:
-        """Return every number, summed over the living workers of this layout.
-
-        A name that ends in `.up` is an opinion, so it is averaged: 1 means that every worker sees the backend up.
-        """
-        rows = [self._board.get(slot, len(self.names)) for slot in self._board.living(self._layout)]
-        sums = (sum(column) for column in zip(*rows, strict=True))
-        return {name: total / len(rows) if name.endswith(".up") else total for name, total in zip(self.names, sums, strict=False)}
+        """Whether this worker sends the totals: the lowest slot of the newest generation among those that serve."""
+        living = [row for row in self._board.rows(self._layout) if row.is_living]
+        speakers = [row for row in living if row.state is not State.STARTING] or living
+        newest = max((row.generation for row in speakers), default=0)
+        return self.index == min((row.slot for row in speakers if row.generation == newest), default=-1)

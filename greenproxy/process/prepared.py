@@ -8,25 +8,45 @@ from dataclasses import dataclass
 
 from greenproxy.config.settings import Settings
 from greenproxy.observability.board import Board
+from greenproxy.observability.layout import Layout
+from greenproxy.observability.names import names_of
 from greenproxy.process.limits import fit, raise_open_files
 from greenproxy.process.listening import Door
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Settings that fit into the limits of this process, the open doors, and the board that workers share."""
+    """Settings that fit into the limits of this process, the open doors, and the board that workers share.
+
+    `layout` says where on the board a worker with these settings has its numbers.
+    """
 
     settings: Settings
     doors: tuple[Door, ...]
     board: Board
+    layout: Layout
+
+    @property
+    def generation(self) -> int:
+        """Which configuration this is, counted from 1 by the board; refused and undone ones may have had a number too."""
+        return self.layout.generation
 
 
-def prepare(settings: Settings, doors: Iterable[Door], board: Board, log: logging.Logger) -> Prepared:
-    """Raise the limit of open files and return what workers need; one warning if fewer clients fit than were asked for."""
+def prepare(
+    settings: Settings, doors: Iterable[Door], board: Board, log: logging.Logger, keep: Iterable[Layout] = ()
+) -> Prepared:
+    """Raise the limit of open files and return what workers need; one warning if fewer clients fit than were asked for.
+
+    What workers on the board count goes on; `keep` has layouts of others that still live, or may live again.
+    """
     settings, warning = fit(settings, raise_open_files())
     if warning:
         log.warning("%s", warning)
-    return Prepared(settings, tuple(doors), board)
+    names = names_of(settings)
+    layout = board.layout(names.gauges, names.counters, names.verdicts, keep)
+    if layout.left_out:
+        log.warning("so many backends do not fit on the board: %d of their numbers will not be seen", layout.left_out)
+    return Prepared(settings, tuple(doors), board, layout)
 
 
 def free_slot(taken: Iterable[int]) -> int:

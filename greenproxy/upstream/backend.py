@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from typing import Any
 
 from greenproxy.config.settings import BackendSettings, UpstreamSettings
 from greenproxy.deadline import Deadline, Limit
 from greenproxy.errors import ConnectFailed, ConnectTimeout, ProxyError
 from greenproxy.net.dial import SockAddr, dial
 from greenproxy.net.stream import Stream
+from greenproxy.observability.verdicts import STATES
 from greenproxy.upstream.connection import Connection
 from greenproxy.upstream.health import Health
 from greenproxy.upstream.pool import Pool
 
 Dial = Callable[[SockAddr, Limit], Stream]
-
-_strange = re.compile(r"[^A-Za-z0-9_-]")
-
-
-def metric_name(label: str) -> str:
-    """Return a label as it stands in the name of a metric."""
-    return _strange.sub("_", label)
 
 
 class Backend:
@@ -41,7 +33,6 @@ class Backend:
     ) -> None:
         self.settings = settings
         self.label = settings.label
-        self.metric_name = metric_name(settings.label)
         self.weight = settings.weight
         self.host = _host(settings)  # its own name, as a Host field has it
         self.pool = Pool(upstream.pool_size, upstream.pool_idle_timeout_s, upstream.pool_max_age_s, clock)
@@ -120,16 +111,18 @@ class Backend:
         if address in self._addresses:
             self._addresses = (*(each for each in self._addresses if each != address), address)
 
-    def describe(self) -> dict[str, Any]:
-        """Return what the status page says of it."""
+    def numbers(self) -> dict[str, float]:
+        """Return what can be counted of it, by what the board calls it."""
+        verdict = self.health.verdict
         return {
-            "name": self.label,
-            "address": str(self.settings.address),
-            "state": self.state,
+            "up": int(self.health.is_available),
             "active": self.in_flight,
             "idle": self.pool.idle,
+            "state": STATES.index(self.state),
             "requests": self.requests,
             "failures": self.failures,
+            "verdict": STATES.index(verdict.state),
+            "rests_until": verdict.rests_until_s,
         }
 
 

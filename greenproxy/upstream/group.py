@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from random import Random
 from time import monotonic
 from typing import Any
@@ -15,7 +15,9 @@ from greenproxy.deadline import Deadline
 from greenproxy.errors import ConnectTimeout, ProxyError, QueueTimeout, Retry, Stopped
 from greenproxy.net.dial import dial
 from greenproxy.net.resolver import Resolver, Watch
-from greenproxy.upstream.backend import Backend, Dial, metric_name
+from greenproxy.observability.names import of_backend, of_upstream, stems
+from greenproxy.observability.verdicts import Verdict
+from greenproxy.upstream.backend import Backend, Dial
 from greenproxy.upstream.balancers import Balancer, make_balancer
 from greenproxy.upstream.checks import Checks
 from greenproxy.upstream.lease import Lease
@@ -44,6 +46,7 @@ class Upstream:
         self.settings = settings
         self.metrics = metrics
         self.backends = tuple(Backend(each, settings, clock, self._health_changed, dial) for each in settings.backends)
+        self._stems = stems(settings)
         self._resolver = resolver
         self._log = log
         balancer: Balancer[Backend] = make_balancer(settings.balance, rng)
@@ -56,6 +59,13 @@ class Upstream:
         self._is_stopped = False
 
     # ------------------------------------------------------------------ life
+
+    def inherit(self, verdicts: Mapping[str, Verdict]) -> None:
+        """Believe what other workers think of these backends, by their stems. Before `start`; nothing is said about it."""
+        for stem, backend in zip(self._stems, self.backends, strict=True):
+            if stem in verdicts:
+                backend.health.inherit(verdicts[stem])
+        self._roster.refresh()
 
     def start(self) -> None:
         """Begin to look up names, to check health and to sweep idle sockets.
@@ -168,22 +178,14 @@ class Upstream:
         """Return whether a request that comes now would be given to a backend, or at least wait for one."""
         return self._roster.is_available()
 
-    def describe(self) -> dict[str, Any]:
-        """Return what the status page says of it: its entry in `upstreams`, for this worker."""
-        return {"name": self.name, "queued": self.queued, "backends": [each.describe() for each in self.backends]}
-
     @property
     def queued(self) -> int:
         """Return how many requests wait for a connection."""
         return len(self._slots.line)
 
-    def gauges(self) -> dict[str, int]:
-        """Return the gauges of this worker by the names that they have in statsd, without the prefix."""
-        stem = f"upstream.{metric_name(self.name)}"
-        gauges = {f"{stem}.queued": self.queued}
-        for backend in self.backends:
-            place = f"{stem}.{backend.metric_name}"
-            gauges[f"{place}.up"] = int(backend.health.is_available)
-            gauges[f"{place}.active"] = backend.in_flight
-            gauges[f"{place}.idle"] = backend.pool.idle
-        return gauges
+    def numbers(self) -> dict[str, float]:
+        """Return what can be counted of it in this worker, by the names on the board."""
+        numbers: dict[str, float] = {of_upstream(self.name, "queued"): self.queued}
+        for stem, backend in zip(self._stems, self.backends, strict=True):
+            numbers.update((of_backend(stem, what), value) for what, value in backend.numbers().items())
+        return numbers

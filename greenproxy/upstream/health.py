@@ -14,6 +14,7 @@ import enum
 from collections.abc import Callable
 
 from greenproxy.config.settings import UpstreamSettings
+from greenproxy.observability.verdicts import Verdict
 
 
 class State(enum.StrEnum):
@@ -67,6 +68,27 @@ class Health:
     def is_ripe(self, now: float) -> bool:
         """Return whether it has rested for long enough to be tried by one request."""
         return self.is_resting and not self.has_trial and self._out_until_s is not None and self._out_until_s <= now
+
+    # ------------------------------------------------------------------ what other workers know
+
+    @property
+    def verdict(self) -> Verdict:
+        """Return what checks and traffic have shown, for other workers to inherit."""
+        return Verdict(self._active.value, self._out_until_s or 0.0)
+
+    def inherit(self, verdict: Verdict) -> None:
+        """Begin with what another worker knew, before anything has been shown here. `changed` is not called.
+
+        What nothing here could ever clear is left out: a verdict of checks where there are none, a mark where traffic
+        makes none. A mark ends when it would have ended there, or earlier where fail-timeout is shorter.
+        """
+        has_checks = bool(self._settings.health_interval_s)
+        if verdict.state == State.UP or (verdict.state == State.DOWN and has_checks):
+            self._active = State(verdict.state)
+        if verdict.rests_until_s and self._settings.max_fails:
+            self._out_until_s = min(verdict.rests_until_s, self._clock() + self._settings.fail_timeout_s)
+            self._fails = self._settings.max_fails
+        self._judge()
 
     # ------------------------------------------------------------------ what checks show
 
@@ -142,11 +164,14 @@ class Health:
         self.is_draining = is_draining
         self._settle("it is draining" if is_draining else "it is ready again")
 
-    def _settle(self, reason: str) -> None:
+    def _judge(self) -> None:
         is_reachable = self._has_address and not self.is_draining and self._active is not State.DOWN
-        before = (self.is_available, self.is_resting)
         self.is_available = is_reachable and self._out_until_s is None
         self.is_resting = is_reachable and self._out_until_s is not None
         self.is_clean = self._fails == 0 and self._out_until_s is None and self._active is not State.UNKNOWN
+
+    def _settle(self, reason: str) -> None:
+        before = (self.is_available, self.is_resting)
+        self._judge()
         if (self.is_available, self.is_resting) != before:
             self._changed(reason if self.is_available != before[0] else "")

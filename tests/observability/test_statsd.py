@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TypeAlias
+import re
+from collections.abc import Iterator, Mapping
 
 import gevent
 import pytest
@@ -11,10 +11,10 @@ from gevent import socket
 
 from greenproxy.config.settings import Address
 from greenproxy.observability import statsd as module
-from greenproxy.observability.board import Board
 from greenproxy.observability.metrics import Metrics
 from greenproxy.observability.statsd import Statsd
 from tests.fakes import memory_logger
+from tests.hub import until
 from tests.observability.exchanges import exchange, proxied, request
 
 PATIENCE_S = 5.0
@@ -57,24 +57,31 @@ def server() -> Iterator[Server]:
     made.sock.close()
 
 
-@pytest.fixture
-def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FLUSH_EVERY_S", 0.005)
+def sender(address: Address, tags: tuple[str, ...] = ()) -> Statsd:
+    return Statsd(address, "gp", tags, LOG)
 
 
-Gauges: TypeAlias = Callable[[], dict[str, float]]
-
-
-def sender(address: Address | None, metrics: Metrics, gauges: Gauges = GAUGES.copy, board: Board | None = None) -> Statsd:
-    return Statsd(address, "gp", metrics, gauges, board, 0, LOG)
-
-
-def sent_once(server: Server, metrics: Metrics, gauges: Gauges = GAUGES.copy) -> list[str]:
-    """Return the lines of one flush."""
-    statsd = sender(server.address, metrics, gauges)
+def connected(address: Address, tags: tuple[str, ...] = ()) -> Statsd:
+    """Return a sender that knows its host."""
+    statsd = sender(address, tags)
     statsd.start()
-    statsd.stop()
+    until(lambda: statsd._client.is_connected())
+    return statsd
+
+
+def sent_once(server: Server, metrics: Metrics, gauges: Mapping[str, float] = GAUGES, tags: tuple[str, ...] = ()) -> list[str]:
+    """Return the lines of one second."""
+    statsd = connected(server.address, tags)
+    statsd.send(metrics.drain(), gauges)
+    statsd.close()
     return server.receive()
+
+
+def counted(count: int = 1) -> Metrics:
+    metrics = Metrics()
+    for _ in range(count):
+        metrics.finished(exchange(request()))
+    return metrics
 
 
 def test_names_and_forms_are_the_contract(server: Server) -> None:
@@ -134,86 +141,54 @@ def test_names_with_odd_characters_are_made_words(server: Server) -> None:
 
 
 def test_share_of_workers_is_a_fraction(server: Server) -> None:
-    assert "gp.upstream.shop.blue.up:0.667|g" in sent_once(server, Metrics(), lambda: {"upstream.shop.blue.up": 2 / 3})
+    assert "gp.upstream.shop.blue.up:0.667|g" in sent_once(server, Metrics(), {"upstream.shop.blue.up": 2 / 3})
 
 
-def test_one_worker_speaks_for_all(server: Server) -> None:
-    board = Board(4, 8)
-    first = sender(server.address, Metrics(), board=board)
-    first.start()
-    first.flush(server.address, 1.0)
-    other = board.claim(1, tuple(GAUGES))
-    other.write([10, 20, 30, 0])
-    server.receive()
-    first.flush(server.address, 1.0)
-    assert server.receive() == [
-        "gp.connections.active:13|g",
-        "gp.connections.idle:22|g",
-        "gp.upstream.shop.queued:30|g",
-        "gp.upstream.shop.blue.up:0.5|g",
-    ]
-    first.stop()
-    board.close()
+def test_tags_stand_behind_every_metric(server: Server) -> None:
+    metrics = counted(400)
+    metrics.finished(proxied(status=502, reason="backend-closed"))
+    lines = sent_once(server, metrics, tags=("env:prod", "canary"))
+    assert all(line.endswith("|#env:prod,canary") for line in lines)
+    assert "gp.requests:401|c|#env:prod,canary" in lines
+    assert "gp.connections.active:3|g|#env:prod,canary" in lines
+    assert any(re.fullmatch(r"gp\.request_time:12\.000\|ms\|@0\.\d+\|#env:prod,canary", line) for line in lines)
 
 
-@pytest.mark.usefixtures("fast")
-def test_it_flushes_by_itself_until_it_is_stopped(server: Server) -> None:
-    metrics = Metrics()
-    statsd = sender(server.address, metrics)
-    statsd.start()
-    for _ in range(3):
-        metrics.finished(exchange(request()))
-        while "gp.requests:1|c" not in server.receive():
-            pass
-    statsd.stop()
+def test_last_counts_are_sent_when_it_closes_before_the_host_is_known(server: Server) -> None:
+    statsd = sender(server.address)
+    statsd.send(counted(2).drain(), {})
+    statsd.close()
+    assert "gp.requests:2|c" in server.receive()
 
 
-def test_last_counts_are_sent_when_it_stops(server: Server) -> None:
-    metrics = Metrics()
-    statsd = sender(server.address, metrics)
-    statsd.start()
-    metrics.finished(exchange(request()))
-    statsd.stop()
-    assert "gp.requests:1|c" in server.receive()
-
-
-def test_without_an_address_nothing_happens() -> None:
-    metrics = Metrics()
-    metrics.finished(exchange(request()))
-    statsd = sender(None, metrics)
-    statsd.start()
-    statsd.stop()
-    assert metrics.drain().requests == 1  # nobody took what was counted
-
-
-@pytest.mark.usefixtures("fast")
-def test_server_that_is_not_there_is_one_line_and_one_when_it_is(messages: list[str]) -> None:
+def test_server_that_is_not_there_is_one_line_and_one_when_it_is(messages: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_NEXT_LOOKUP_S", 0.0)
     server = Server()
     address = server.address
     server.sock.close()
-    metrics = Metrics()
-    statsd = sender(address, metrics)
-    statsd.start()
-    with gevent.Timeout(PATIENCE_S):
-        while not messages:
-            gevent.sleep(0.001)
-        gevent.sleep(0.05)
-        assert messages == [f"statsd: metrics cannot be sent to {address}: [Errno 111] Connection refused"]
-        server = Server(address.port)
-        while len(messages) < 2:
-            gevent.sleep(0.001)
-    metrics.finished(exchange(request()))
-    statsd.stop()
+    statsd = connected(address)
+
+    def sends() -> bool:
+        statsd.send(counted().drain(), {})
+        return len(messages) > 0
+
+    until(sends)
+    for _ in range(20):
+        sends()
+        gevent.sleep(0)
+    assert messages == [f"statsd: metrics cannot be sent to {address}: [Errno 111] Connection refused"]
+    server = Server(address.port)
+    until(lambda: sends() and len(messages) == 2)
     assert messages[1:] == [f"statsd: metrics are sent to {address} again"]
+    statsd.close()
     assert "gp.requests:1|c" in server.receive()
     server.sock.close()
 
 
-@pytest.mark.usefixtures("fast")
 def test_host_that_is_not_found_is_one_line_and_counts_are_kept(
     server: Server, monkeypatch: pytest.MonkeyPatch, messages: list[str]
 ) -> None:
-    monkeypatch.setattr(module, "_NEXT_LOOKUP_S", 0.01)
+    monkeypatch.setattr(module, "_NEXT_LOOKUP_S", 0.0)
     real, tries = socket.getaddrinfo, []
 
     def getaddrinfo(host: str, *rest: int) -> object:
@@ -223,52 +198,27 @@ def test_host_that_is_not_found_is_one_line_and_counts_are_kept(
         return real("127.0.0.1", *rest)
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    metrics = Metrics()
-    metrics.finished(exchange(request()))
-    statsd = sender(Address(host="metrics.invalid", port=server.address.port), metrics)
-    statsd.start()
-    assert "gp.requests:1|c" in server.receive()
-    statsd.stop()
+    statsd = sender(Address(host="metrics.invalid", port=server.address.port))
+    seconds = 0
+    while not statsd._client.is_connected():
+        statsd.send(counted().drain(), GAUGES)
+        seconds += 1
+        gevent.sleep(0)
+    statsd.send(Metrics().drain(), {})
+    assert server.receive() == [f"gp.requests:{seconds}|c", f"gp.responses.2xx:{seconds}|c"]
+    statsd.close()
     assert len(tries) == 4
     assert messages[0].startswith("statsd: metrics cannot be sent to metrics.invalid:")
     assert messages[0].endswith(": [Errno -2] Name or service not known")
     assert len(messages) <= 2
 
 
-def test_resolver_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch, messages: list[str]) -> None:
+def test_resolver_that_hangs_holds_nobody_up_and_is_given_up(monkeypatch: pytest.MonkeyPatch, messages: list[str]) -> None:
     monkeypatch.setattr(module, "_LAST_LOOKUP_S", 0.01)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: gevent.sleep(30))
-    statsd = sender(Address(host="metrics.invalid", port=1), Metrics())
+    statsd = sender(Address(host="metrics.invalid", port=1))
     statsd.start()
-    statsd.stop()
+    with gevent.Timeout(1.0):
+        statsd.send(counted().drain(), GAUGES)
+        statsd.close()
     assert messages == ["statsd: metrics cannot be sent to metrics.invalid:1: metrics.invalid was not found within 0.01s"]
-
-
-def test_gauge_that_raises_costs_a_flush_and_no_more(server: Server, messages: list[str]) -> None:
-    broken = [False]
-
-    def gauges() -> dict[str, float]:
-        if broken[0]:
-            raise KeyError("bug")
-        return {"connections.active": 1}
-
-    statsd = sender(server.address, Metrics(), gauges)
-    statsd.start()
-    broken[0] = True
-    statsd.flush(server.address, 1.0)
-    broken[0] = False
-    statsd.stop()
-    assert messages == ["statsd: a flush failed; please report this"]
-    assert server.receive() == ["gp.connections.active:1|g"]
-
-
-def test_board_without_room_costs_the_gauges_only(server: Server, messages: list[str]) -> None:
-    board = Board(1, 1)
-    metrics = Metrics()
-    metrics.finished(exchange(request()))
-    statsd = sender(server.address, metrics, board=board)
-    statsd.start()
-    statsd.stop()
-    board.close()
-    assert messages == ["statsd: no gauges are sent: 4 names do not fit on a board for 1"]
-    assert "gp.requests:1|c" in server.receive()

@@ -143,7 +143,13 @@ class House:
     """A started upstream on fakes, with its clock (turned by hand unless `ticks`), its dial and its log."""
 
     def __init__(
-        self, *backends: BackendSettings, names: KnownNames | None = None, seed: int = 1, ticks: bool = False, **changes: Any
+        self,
+        *backends: BackendSettings,
+        names: KnownNames | None = None,
+        seed: int = 1,
+        ticks: bool = False,
+        is_started: bool = True,
+        **changes: Any,
     ) -> None:
         self.clock = HandClock()
         self.dial = Dialler()
@@ -160,7 +166,8 @@ class House:
             random.Random(seed),
             self.dial,
         )
-        self.upstream.start()
+        if is_started:
+            self.upstream.start()
 
     def __getitem__(self, name: str) -> Backend:
         return next(each for each in self.upstream.backends if each.label == name)
@@ -177,7 +184,7 @@ class House:
 
     @property
     def queued(self) -> int:
-        return int(self.upstream.describe()["queued"])
+        return self.upstream.queued
 
     def fail(self, name: str, times: int, error: ProxyError) -> None:
         """Let traffic see a backend fail, `times` in a row."""

@@ -13,7 +13,7 @@ from greenproxy.deadline import NEVER, Deadline, Limit
 from greenproxy.errors import ConnectFailed, ConnectRefused, ConnectTimeout
 from greenproxy.net.dial import SockAddr
 from greenproxy.net.stream import Stream
-from greenproxy.upstream.backend import Backend, metric_name
+from greenproxy.upstream.backend import Backend
 from tests.fakes import HandClock
 from tests.upstream.fakes import Dialler, backend, upstream_settings
 
@@ -87,19 +87,6 @@ def test_without_an_address_connecting_fails_at_once(hill: Hill) -> None:
     hill.backend.moved((), "no such name")
     with pytest.raises(ConnectFailed):
         hill.connect()
-
-
-@pytest.mark.parametrize(
-    ("address", "name"),
-    [
-        (Address(host="10.0.0.1", port=8000), "10_0_0_1_8000"),
-        (Address(host="::1", port=8000), "___1__8000"),
-        (Address(path="/run/shop.sock"), "unix__run_shop_sock"),
-    ],
-)
-def test_metric_names_keep_only_letters_digits_and_two_signs(address: Address, name: str) -> None:
-    assert metric_name(BackendSettings(address=address).label) == name
-    assert metric_name("Blue-1_x") == "Blue-1_x"
 
 
 @pytest.mark.parametrize(

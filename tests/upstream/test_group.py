@@ -10,7 +10,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from greenproxy.config.settings import Address, BackendSettings, RelaySettings
+from greenproxy.config.settings import Address, BackendSettings, RelaySettings, Settings
 from greenproxy.deadline import NEVER, Deadline
 from greenproxy.errors import (
     BackendReset,
@@ -22,6 +22,8 @@ from greenproxy.errors import (
     RequestTimeout,
     Stopped,
 )
+from greenproxy.observability.names import names_of
+from greenproxy.observability.verdicts import STATES, Verdict
 from tests.scripted import ScriptedBackend
 from tests.scripts import wait_until_gone
 from tests.upstream.conftest import MakeHouse, MakeUpstream
@@ -286,39 +288,50 @@ def test_going_down_closes_the_idle_sockets(house: MakeHouse) -> None:
 # ------------------------------------------------------------------ what can be seen
 
 
-def test_the_status_page_and_the_gauges_tell_what_is_there(house: MakeHouse) -> None:
+def test_the_numbers_of_the_board_tell_what_is_there(house: MakeHouse) -> None:
     shop = house(backend("a"), backend("b"), pool_size=1)
     leases = [shop.lease(), shop.lease()]
     waiting = shop.spawn()
     leases[0].succeeded()
     leases[1].failed(BackendReset())
-    names = [lease.backend.label for lease in leases]
-    assert shop.upstream.describe() == {
-        "name": "shop",
-        "queued": 1,
-        "backends": [
-            {
-                "name": name,
-                "address": f"{name}.test:80",
-                "state": "up" if name == names[0] else "unknown",
-                "active": 1,
-                "idle": 0,
-                "requests": 1,
-                "failures": 0 if name == names[0] else 1,
-            }
-            for name in ("a", "b")
-        ],
-    }
+    good, bad = (lease.backend.label for lease in leases)
+
+    def numbers(label: str) -> dict[str, float]:
+        stem = f"upstream/shop/http://{label}.test:80/"
+        told = shop.upstream.numbers()
+        return {name.removeprefix(stem): value for name, value in told.items() if name.startswith(stem)}
+
+    assert shop.upstream.numbers()["upstream/shop/queued"] == 1
+    both = {"up": 1, "active": 1, "idle": 0, "requests": 1, "rests_until": 0}
+    assert numbers(good) == both | {"state": STATES.index("up"), "verdict": STATES.index("up"), "failures": 0}
+    assert numbers(bad) == both | {"state": 0, "verdict": 0, "failures": 1}
     waiting.kill()
     leases[0].give_back()
-    gauges = shop.upstream.gauges()
-    assert gauges["upstream.shop.queued"] == 0
-    assert [gauges[f"upstream.shop.{names[0]}.{key}"] for key in ("up", "active", "idle")] == [1, 0, 1]
+    assert shop.upstream.numbers()["upstream/shop/queued"] == 0
+    assert [numbers(good)[what] for what in ("up", "active", "idle")] == [1, 0, 1]
 
 
-def test_names_in_metrics_hold_no_dots(house: MakeHouse) -> None:
-    shop = house(backend("eu.blue:1"))
-    assert shop.upstream.backends[0].metric_name == "eu_blue_1"
+def test_every_number_is_a_name_of_the_configuration(house: MakeHouse) -> None:
+    shop = house(backend("a"), backend("b"), backend("a"))
+    names = names_of(Settings(upstreams=(shop.settings,)))
+    told = set(shop.upstream.numbers())
+    assert told <= set(names.all())
+    assert {name for name in names.all() if "://" in name} <= told
+    assert len([name for name in told if name.endswith("/up")]) == 3
+
+
+def test_what_others_know_of_a_backend_is_believed_in_silence(house: MakeHouse) -> None:
+    shop = house(backend("a"), backend("b"), backend("c"), is_started=False, health_interval_s=0.0)
+    ends_s = shop.clock() + 7.0
+    shop.upstream.inherit(
+        {"upstream/shop/http://a.test:80": Verdict("up", ends_s), "upstream/shop/http://b.test:80": Verdict("up", 0.0)}
+    )
+    shop.upstream.start()
+    assert [each.state for each in shop.upstream.backends] == ["down", "up", "unknown"]
+    assert {shop.lease().backend.label for _ in range(6)} == {"b", "c"}
+    assert shop.log == []
+    shop.clock.turn(7.0)
+    assert shop.lease().backend.label == "a"  # one request tries it
 
 
 def test_a_memory_stream_was_parked_by_the_pool(house: MakeHouse) -> None:

@@ -1,0 +1,99 @@
+"""Pulse: what a worker does with its numbers once a second. It is the only one that drains the metrics.
+
+What was counted goes to the tally and to statsd, everything that can be known of this worker to its slot of the board.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from logging import Logger
+from time import monotonic
+
+import gevent
+
+from greenproxy.observability.board import Board, Slot, State
+from greenproxy.observability.layout import Layout
+from greenproxy.observability.metrics import Metrics, Snapshot
+from greenproxy.observability.statsd import Statsd
+from greenproxy.observability.tally import Tally
+
+BEAT_EVERY_S = 1.0
+
+
+class Pulse:
+    """`read` returns what the worker's rooms know of themselves, by the names on the board.
+
+    `shown` has the gauges that statsd gets, and what they are called there. Without `statsd` the board alone is served.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        read: Callable[[], Mapping[str, float]],
+        statsd: Statsd | None,
+        shown: Mapping[str, str],
+        log: Logger,
+    ) -> None:
+        self._metrics = metrics
+        self._read = read
+        self._statsd = statsd
+        self._shown = shown
+        self._log = log
+        self._tally = Tally(monotonic())
+        self._state = State.STARTING
+        self._board: Board | None = None
+        self._layout: Layout | None = None
+        self._slot: Slot | None = None
+        self._greenlet: gevent.Greenlet[[], None] | None = None
+
+    def start(self, board: Board, layout: Layout, index: int) -> None:
+        """Take the slot `index` of the board, as a worker that is starting, and begin to beat."""
+        self._board, self._layout = board, layout
+        try:
+            self._slot = board.claim(index, layout)
+        except ValueError as error:
+            self._log.error("this worker is not seen by others: %s", error)
+        if self._statsd is not None:
+            self._statsd.start()
+        self._greenlet = gevent.spawn(self._run)
+
+    def become(self, state: State) -> None:
+        """Tell the others at once what this worker does from now on. Raises nothing."""
+        self._state = state
+        self._beat(None)
+
+    def stop(self) -> None:
+        """Count and send what is left, and leave the board. Waits a moment for statsd if its name is not known yet."""
+        if self._greenlet is not None:
+            self._greenlet.kill()
+            self._greenlet = None
+        self._state = State.GONE
+        self._beat(self._metrics.drain())
+        if self._statsd is not None:
+            self._statsd.close()
+
+    def _run(self) -> None:
+        due_s = monotonic()
+        while True:
+            due_s = max(due_s + BEAT_EVERY_S, monotonic())
+            gevent.sleep(due_s - monotonic())
+            self._beat(self._metrics.drain())
+
+    def _beat(self, snapshot: Snapshot | None) -> None:
+        """Publish what is known, with what was counted meanwhile. Never waits."""
+        try:
+            if snapshot is not None:
+                self._tally.add(snapshot, monotonic())
+            if self._slot is not None:
+                self._slot.write({**self._tally.values(), **self._read()}, self._state)
+            if self._statsd is not None and snapshot is not None:
+                self._statsd.send(snapshot, self._gauges())
+        except Exception:  # the next second is another chance, and what was counted is in the tally
+            self._log.exception("the numbers of this second are lost; please report this")
+
+    def _gauges(self) -> dict[str, float]:
+        """Return the gauges of all workers, by their names in statsd, if this worker is the one to send them."""
+        if self._slot is None or self._board is None or self._layout is None or not self._slot.speaks:
+            return {}
+        totals = self._board.totals(self._layout)
+        return {theirs: totals[ours] for ours, theirs in self._shown.items() if ours in totals}
