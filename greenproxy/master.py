@@ -176,11 +176,11 @@ class ProxyArbiter(Arbiter):
     def _as(self, app: ProxyApplication) -> Iterator[None]:
         """Let gunicorn's methods see another configuration for a moment."""
         before = self.app
-        self.app, self.cfg, self.timeout = app, app.cfg, app.cfg.timeout
+        self.app, self.cfg, self.timeout, self.LISTENERS = app, app.cfg, app.cfg.timeout, self._estate.open_sockets
         try:
             yield
         finally:
-            self.app, self.cfg, self.timeout = before, before.cfg, before.cfg.timeout
+            self.app, self.cfg, self.timeout, self.LISTENERS = before, before.cfg, before.cfg.timeout, []
 
     def _let_go(self, worker: StandaloneWorker) -> None:
         """End a worker: one that serves after what it has, one that has not begun at once."""
@@ -269,7 +269,7 @@ class ProxyArbiter(Arbiter):
 
     def read(self) -> Reading:
         """Begin to read the configuration."""
-        return Reading(self._load, lambda: close_sockets(self._estate.sockets, leaves_files=True))
+        return Reading(self._load, lambda: close_sockets(self._estate.open_sockets, leaves_files=True))
 
     def move_in(self, settings: Settings) -> ProxyApplication:
         """Get what the workers of a new configuration need; they are started next."""

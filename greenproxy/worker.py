@@ -17,7 +17,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from time import monotonic
 from types import FrameType
@@ -31,9 +31,9 @@ from gunicorn.workers.base import Worker
 
 from greenproxy.assembly import House
 from greenproxy.config.user_code import module_path
-from greenproxy.process.guest import Guest
+from greenproxy.process.guest import Guest, import_nothing
 from greenproxy.process.leave import Leave
-from greenproxy.process.listening import Door
+from greenproxy.process.listening import Door, close_sockets
 from greenproxy.process.prepared import Prepared, free_slot
 from greenproxy.process.rights import leave_groups
 from greenproxy.process.watchdog import Watchdog
@@ -48,6 +48,8 @@ _TICK_WITH_MAX_REQUESTS_S = 0.1
 _TIME_OF_DAY_S = 1e9
 #: gunicorn's master kills when graceful_timeout is over; by then the worker must have cut what is left, and logged it.
 _BEFORE_KILL_S = 0.5
+#: gunicorn's master starts the next worker at once when one could not begin.
+_PAUSE_S = 1.0
 
 
 _stacks: Callable[[], list[str]] = format_run_info  # type: ignore[assignment]  # its stub says that it returns nothing
@@ -60,11 +62,20 @@ class ProxyWorker(Worker):
     _siblings: ClassVar[list[ProxyWorker]] = []
     alive: bool
     slot: int
+    prepared: Prepared
+
+    @classmethod
+    def setup(cls) -> None:
+        """Prepare gunicorn's master, which calls this before anything else, for a file instead of an application."""
+        import_nothing()
 
     def __init__(self, age: int, ppid: int, sockets: list[Any], app: Any, timeout: float, cfg: Any, log: Any) -> None:
         super().__init__(age, ppid, sockets, app, timeout, cfg, log)
         self.born_s = monotonic()
         self.is_draining = False  # the master's note: it was told to end
+        for worker in ProxyWorker._siblings:
+            if worker.has_ended:
+                worker.prepared.board.bury(worker.pid)
         self.prepared = self.prepare()
         living = [worker for worker in ProxyWorker._siblings if not worker.has_ended]
         self.slot = free_slot(worker.slot for worker in living)
@@ -122,6 +133,7 @@ class ProxyWorker(Worker):
         self._listen_to_signals()  # until now they went to the master's queue, of which this process has a useless copy
         gevent.reinit()
         monkey.patch_all()
+        self._guest.watch_files(self.cfg)
         super().init_process()
 
     def init_signals(self) -> None:
@@ -138,21 +150,38 @@ class ProxyWorker(Worker):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
     def load_wsgi(self) -> None:
-        """Open the house. Exits with status 3 when that fails, which tells the master that this worker cannot boot."""
+        """Open the house. Exits when that fails, with status 3 when nobody ever served: the master gives up then."""
         self.wsgi = None
+        for prepared in self.candidates():
+            self.prepared = prepared
+            try:
+                self._open_house()
+            except Exception as error:  # user code runs in there, and may raise anything
+                self._log.error("worker %d cannot start: %s: %s", os.getpid(), type(error).__name__, error)
+                self._log.debug("where it happened:", exc_info=error)
+            else:
+                self._guest.has_booted()
+                return
+        self.give_up()
+
+    def _open_house(self) -> None:
         settings = self.prepared.settings
         folder = settings.source.absolute().parent if settings.source else Path.cwd()
         sys.path[:] = module_path(folder)
-        try:
-            board, layout = self.prepared.board, self.prepared.layout
-            self._house = House(settings, log=self._log, board=board, layout=layout, slot=self.slot)
-            self._house.start([door.raw() for door in self.doors()])
-        except Exception as error:  # user code runs in there, and may raise anything
-            self._cannot_boot(error)
+        board, layout = self.prepared.board, self.prepared.layout
+        self._house = House(settings, log=self._log, board=board, layout=layout, slot=self.slot)
+        self._house.start([door.raw() for door in self.doors()])
 
-    def _cannot_boot(self, error: Exception) -> NoReturn:
-        self._log.error("worker %d cannot start: %s: %s", os.getpid(), type(error).__name__, error)
-        self._log.debug("where it happened:", exc_info=error)
+    def candidates(self) -> Iterator[Prepared]:
+        """Yield what this worker may serve: what it was made for, and after that, what was served before."""
+        yield self.prepared
+        yield from self._guest.spares(self.sockets)
+
+    def give_up(self) -> NoReturn:
+        """Leave without having served. gunicorn's master ends the service for status 3, so it gets another when that runs."""
+        if self._guest.has_served:
+            self._wake.wait(_PAUSE_S)
+            sys.exit(1)
         sys.exit(CANNOT_BOOT)
 
     @property
@@ -199,6 +228,8 @@ class ProxyWorker(Worker):
         os.truncate(self.tmp.fileno(), 1)
         self._poke_master()
         self._house.stop(self.leave())
+        if self._is_fast:
+            self.cfg.worker_int(self)
         for signum in STOP_SIGNALS:  # the interpreter's end resets handlers: one more TERM would look like a violent death
             signal.signal(signum, signal.SIG_IGN)
 
@@ -221,9 +252,8 @@ class ProxyWorker(Worker):
         self._stop()
 
     def handle_int(self, _sig: int, _frame: FrameType | None) -> None:
-        """INT: end, after what is in flight; a second one: at once."""
-        self._interrupts += 1
-        self._stop(is_fast=self._interrupts > 1)
+        """INT: end at once, as gunicorn's workers do."""
+        self._stop(is_fast=True)
 
     def handle_quit(self, _sig: int, _frame: FrameType | None) -> None:
         """QUIT: end at once."""
@@ -246,6 +276,7 @@ class ProxyWorker(Worker):
         # As the stack of the record, because only that may have several lines in the log.
         log.handle(log.makeRecord(log.name, logging.CRITICAL, __file__, 0, about, (), None, sinfo="\n".join(_stacks())))
         self.cfg.worker_abort(self)
+        self._guest.worker_exit(self)
         os._exit(1)
 
 
@@ -262,13 +293,21 @@ class StandaloneWorker(ProxyWorker):
         return self.prepared.doors
 
     def init_process(self) -> None:
-        """Leave the master's groups, then go on as every worker does."""
+        """Leave what is the master's, its groups and sockets that are not served here; then go on as every worker does."""
+        mine = [sock for door in self.doors() for sock in door.sockets]
+        # Of a configuration on its way in or out: while anybody has such a socket open, clients connect to it and wait.
+        close_sockets([sock for sock in self.sockets if sock not in mine], leaves_files=True)
         leave_groups(self.cfg.uid, self.cfg.gid)
         super().init_process()
 
     def leave(self) -> Leave:
         """Return how this worker leaves: in peace while the master goes on, within graceful-timeout when that stops too."""
         return Leave(self.prepared.settings.process, self._is_replaced, lambda: self._is_fast, self._beat)
+
+    def handle_int(self, _sig: int, _frame: FrameType | None) -> None:
+        """INT: end, after what is in flight; a second one: at once."""
+        self._interrupts += 1
+        self._stop(is_fast=self._interrupts > 1)
 
     def _is_replaced(self) -> bool:
         return self.ppid == os.getppid() and not self.prepared.board.is_stopping

@@ -42,6 +42,7 @@ class Estate:
         self._pid = pid
         self.pid_file_suffix = pid_file_suffix  # while a predecessor has the name
         self._doors: tuple[Door, ...] = ()
+        self._opened: list[Any] = []
 
     # -------------------------------------------------------------- from one to the next
 
@@ -84,6 +85,12 @@ class Estate:
         """All listening sockets of the settled configuration."""
         return [sock for door in self._doors for sock in door.sockets]
 
+    @property
+    def open_sockets(self) -> list[Any]:
+        """All listening sockets that are open, also those that only a configuration has that is being tried."""
+        self._opened = [sock for sock in self._opened if sock.fileno() >= 0]
+        return list(self._opened)
+
     def _open_doors(self, new: Tenant, at_hand: Mapping[Address, Sequence[Any]] | None, undo: ExitStack) -> tuple[Door, ...]:
         admin = admin_listener(new.settings)
         listeners: list[ListenerSettings] = [*new.settings.listeners, *([admin] if admin else [])]
@@ -91,6 +98,7 @@ class Estate:
         doors = open_doors(listeners, new.cfg, at_hand_of(self._doors) if at_hand is None else at_hand)
         opened = [sock for door in doors for sock in door.sockets if sock not in mine]
         undo.callback(close_sockets, opened)
+        self._opened += opened
         for door in doors:
             for sock in door.sockets:
                 if sock in opened:
