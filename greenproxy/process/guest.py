@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from gunicorn.app.wsgiapp import WSGIApplication
 from gunicorn.errors import HaltServer
 
 from greenproxy import __version__
@@ -49,6 +50,11 @@ def configuration_file(app_uri: str, environ: Mapping[str, str]) -> str:
     if not environ.get("GREENPROXY_CONFIG"):
         raise ConfigErrors([ConfigError(message=f"GREENPROXY_CONFIG is not set: set it, or name the file, {usage}")])
     return environ["GREENPROXY_CONFIG"]
+
+
+def import_nothing() -> None:
+    """Make gunicorn's `preload_app` import no application: there is none, and the file is read before the fork anyway."""
+    WSGIApplication.load = lambda app: app.app_uri
 
 
 def refusals(cfg: Any) -> list[str]:
@@ -151,12 +157,20 @@ class Guest:
 
     def spares(self, sockets: Sequence[Any]) -> list[Prepared]:
         """Return what a worker may serve that cannot serve what it was made for. In the child."""
-        assert self._boots is not None
+        if self._boots is None:  # our own master takes care
+            return []
         self._boots.failed()
         if self._previous is None:
             return []
         still_open = [door for door in self._previous.doors if all(sock.fileno() >= 0 for sock in door.sockets)]
         return [_with_first_door(replace(self._previous, doors=tuple(still_open)), sockets)]
+
+    def watch_files(self, cfg: Any) -> None:
+        """Make gunicorn's `reload` watch the configuration file too, without blocking the hub. In the child."""
+        if not cfg.reload or self._settings is None:
+            return
+        cfg.set("reload_engine", "poll")
+        cfg.set("reload_extra_files", [*cfg.reload_extra_files, str(self._settings.source)])
 
     def has_booted(self) -> None:
         """Note that a worker serves. In the child."""
