@@ -239,6 +239,7 @@ class ProxyArbiter(Arbiter):
     def _worker_ended(self, worker: StandaloneWorker, status: int) -> None:
         is_leaving, has_served = worker.is_leaving, worker.has_served
         worker.tmp.close()
+        self._estate.board.bury(worker.pid)
         code = os.waitstatus_to_exitcode(status)
         if (is_leaving or self._is_stopping) and (code == 0 or not has_served):
             self._say.debug("worker %d has ended", worker.pid)
@@ -302,6 +303,9 @@ class ProxyArbiter(Arbiter):
 
     def tell(self, state: str, message: str) -> None:
         """Publish how a reload stands."""
+        board = self._estate.board
+        number = board.told().reload_number + (state == "running")
+        board.tell(reload_number=number, reload_state=state, reload_message=message)
 
     # -------------------------------------------------------------- other signals
 

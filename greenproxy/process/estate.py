@@ -67,6 +67,7 @@ class Estate:
         new.undo.pop_all()  # nothing to give back any more
         self._close_all_but(new.prepared.doors)
         self._doors = new.prepared.doors
+        self.board.tell(generation=new.prepared.generation)
         self.demos.keep(new.settings.demos)
         if before is not None and before.pid_file is not None and before.pid_file is not new.pid_file:
             before.pid_file.unlink()
