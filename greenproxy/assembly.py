@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
+from greenproxy import __version__
+from greenproxy.apps.admin import admin
 from greenproxy.apps.answers import redirect, status
 from greenproxy.config.settings import (
+    Address,
     ListenerSettings,
     MiddlewareSettings,
     RelaySettings,
@@ -29,6 +35,7 @@ from greenproxy.observability.metrics import Metrics
 from greenproxy.observability.names import names_of, of_listener, statsd_gauges
 from greenproxy.observability.pulse import Pulse
 from greenproxy.observability.statsd import Statsd
+from greenproxy.observability.status import snapshot
 from greenproxy.observability.verdicts import read_verdicts
 from greenproxy.proxy.reverse import ReverseProxy
 from greenproxy.routing.router import Router
@@ -36,6 +43,7 @@ from greenproxy.routing.table import Route, stripped
 from greenproxy.server.doors import Doors, Leave
 from greenproxy.server.front import Front, Services
 from greenproxy.server.serve import Funnel
+from greenproxy.server.side_doors import SideDoors
 from greenproxy.upstream.group import Upstream
 
 
@@ -55,6 +63,7 @@ class House:
         slot: int = 0,
     ) -> None:
         self._settings = settings
+        self._shown = settings  # with the addresses that listeners really have
         self._log = log
         if board is None or layout is None:
             names, slot = names_of(settings), 0
@@ -67,6 +76,8 @@ class House:
         self._resolver = Resolver(process.resolve_interval_s, log)
         self._upstreams = {each.name: Upstream(each, self._resolver, self._metrics, log) for each in settings.upstreams}
         self._doors = Doors(process.worker_connections, log)
+        self._side_doors = SideDoors(self._recycler, self._error_page, log)
+        self._is_leaving = False
         self._access_log = None if process.access_log == "off" else AccessLog(process.access_log, process.access_log_format, log)
         self._fronts: list[Front] = []
         statsd = Statsd(process.statsd, process.statsd_prefix, process.statsd_tags, log) if process.statsd else None
@@ -87,8 +98,12 @@ class House:
             upstream.start()
         if self._access_log is not None:
             self._access_log.start()
+        self._shown = replace(self._settings, listeners=tuple(_bound(*each) for each in listening))
         max_accept = 1 if self._settings.process.workers > 1 else 64
         for listener, sockets in listening:
+            if listener.protocol == "admin":
+                self._side_doors.open(listener, self._admin(), sockets)
+                continue
             front = Front(listener, self._handler(listener), self._services)
             self._fronts.append(front)
             self._doors.open(front, sockets, max_accept=max_accept)
@@ -97,9 +112,16 @@ class House:
         gc.freeze()  # what is here now stays: the collector need not look at it with every round
 
     def stop(self, leave: Leave) -> None:
-        """Drain: wait until what is going on has ended or `leave` has no more time, cut the rest, and close everything."""
+        """Drain: wait until what is going on has ended or `leave` has no more time, cut the rest, and close everything.
+
+        The admin listener tells to the end that all stop; while others go on, it is they who answer.
+        """
+        self._is_leaving = True
         self._pulse.become(State.DRAINING)
+        if not self._board.is_stopping:
+            self._side_doors.leave()
         self._doors.drain(leave)
+        self._side_doors.close()
         for upstream in self._upstreams.values():
             upstream.stop()
         self._resolver.stop()
@@ -111,6 +133,10 @@ class House:
         """Open the access log anew, after somebody moved its file away."""
         if self._access_log is not None:
             self._access_log.reopen()
+
+    def status(self, pid: int | None = None) -> dict[str, Any] | None:
+        """Return the document of `/api/status`: of all workers, or of one by its process id; None if there is no such one."""
+        return snapshot(self._board, self._layout, self._shown, pid)
 
     @property
     def requests(self) -> int:
@@ -141,6 +167,25 @@ class House:
         for edit in error.edits:
             edit(page)
         return page
+
+    # -------------------------------------------------------------- the admin listener
+
+    def _admin(self) -> Handler:
+        process = self._settings.process
+        return admin(self._snapshot, self._why_not_ready, process.admin_token, process.server_header)
+
+    def _why_not_ready(self) -> str:
+        """Return why requests had better go elsewhere, "" if they are welcome."""
+        if self._is_leaving or self._board.is_stopping:
+            return "stopping"
+        lost = [name for name, upstream in self._upstreams.items() if not upstream.available()]
+        return "; ".join(f"upstream {name} has no available backend" for name in lost)
+
+    def _snapshot(self, pid: int | None) -> dict[str, object] | None:
+        note = self._board.told()
+        rows = [row for row in self._board.rows(self._layout) if row.is_living and pid in (None, row.pid)]
+        workers = [{"pid": row.pid, "state": row.state.name.lower(), "generation": row.generation} for row in rows]
+        return {"version": __version__, "pid": note.pid, "workers": workers} if workers else None
 
     # -------------------------------------------------------------- handlers
 
@@ -185,6 +230,13 @@ class House:
         if bound is None:  # a built-in, named without a section
             bound = self._middlewares[name] = bind(MiddlewareSettings(name=name, type=name))
         return bound
+
+
+def _bound(listener: ListenerSettings, sockets: Sequence[socket.socket]) -> ListenerSettings:
+    """Return a listener with the addresses of its sockets: port 0 is what the kernel made of it."""
+    names = [sock.getsockname() for sock in sockets]
+    bind = [Address(host=name[0], port=name[1]) if isinstance(name, tuple) else Address(path=os.fsdecode(name)) for name in names]
+    return replace(listener, bind=tuple(bind))
 
 
 def _no_route(_request: Request) -> Response:
