@@ -358,8 +358,9 @@ class ProxyArbiter(Arbiter):
         for worker in list(self.WORKERS.values()):
             if not worker.has_served:  # nothing to finish, and user code that hangs in its import hears no signal
                 self.kill_worker(worker.pid, signal.SIGKILL)
-        self._estate.close_doors()
+        self._estate.close_doors(keeps_admin=True)
         super().stop(graceful)
+        self._estate.close_doors()
         self._estate.demos.stop()
 
     def halt(self, reason: str | None = None, exit_status: int = STOPPED) -> NoReturn:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from greenproxy.config.settings import Address, ListenerSettings, Settings
 from greenproxy.observability.board import Board
-from greenproxy.process.admin_listener import admin_listener
+from greenproxy.process.admin_listener import ADMIN, admin_listener
 from greenproxy.process.announcements import announce_upstreams
 from greenproxy.process.demos import Demos
 from greenproxy.process.listening import Door, at_hand_of, close_sockets, open_doors, shown
@@ -113,10 +113,11 @@ class Estate:
             self._say.info("no longer listening on %s", shown(sock))
         close_sockets(gone)
 
-    def close_doors(self, *, leaves_files: bool = False) -> None:
-        """Listen no more. Workers have the sockets too, and close theirs when they drain."""
-        close_sockets(self.sockets, leaves_files=leaves_files)
-        self._doors = ()
+    def close_doors(self, *, leaves_files: bool = False, keeps_admin: bool = False) -> None:
+        """Listen no more. Workers have the sockets too, and close theirs when they drain; the admin's last of all."""
+        kept = tuple(door for door in self._doors if keeps_admin and door.listener.protocol == ADMIN)
+        close_sockets([sock for door in self._doors if door not in kept for sock in door.sockets], leaves_files=leaves_files)
+        self._doors = kept
 
     def _take_pid_file(self, new: Tenant, before: Tenant | None, undo: ExitStack) -> None:
         if before is not None and before.cfg.pidfile == new.cfg.pidfile:
