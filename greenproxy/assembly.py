@@ -98,7 +98,9 @@ class House:
             upstream.start()
         if self._access_log is not None:
             self._access_log.start()
-        self._shown = replace(self._settings, listeners=tuple(_bound(*each) for each in listening))
+        mine = {(each.name, each.protocol) for each in self._settings.listeners}
+        bound = [_bound(listener, sockets) for listener, sockets in listening if (listener.name, listener.protocol) in mine]
+        self._shown = replace(self._settings, listeners=tuple(bound))
         max_accept = 1 if self._settings.process.workers > 1 else 64
         for listener, sockets in listening:
             if listener.protocol == "admin":
