@@ -297,6 +297,7 @@ class StandaloneWorker(ProxyWorker):
         mine = [sock for door in self.doors() for sock in door.sockets]
         # Of a configuration on its way in or out: while anybody has such a socket open, clients connect to it and wait.
         close_sockets([sock for sock in self.sockets if sock not in mine], leaves_files=True)
+        self.sockets = mine
         leave_groups(self.cfg.uid, self.cfg.gid)
         super().init_process()
 
