@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.soak import endings
+from tests.soak import changes, endings, guests
 from tests.soak.stage import Stage
 
 
@@ -42,10 +42,15 @@ class Case:
 CASES = {
     case.name: case
     for case in (
+        Case("reload", changes.reload, 4.0, 60.0),
+        Case("upgrade", changes.upgrade, 1.0, 20.0),
         Case("kill-workers", endings.kill_workers, 2.5, 60.0),
         Case("kill-master", endings.kill_master, 0.7, 2.0),
         Case("stop", endings.stop, 0.5, 2.0),
         Case("stop-download", endings.stop_download, 1.5, 8.0),
         Case("blocked", endings.blocked, 2.0, 20.0),
+        Case("gunicorn-reload", guests.reload, 0.0, 60.0),
+        Case("gunicorn-upgrade", guests.upgrade, 0.0, 20.0),
+        Case("gunicorn-stop", guests.stop, 0.5, 2.0),
     )
 }

@@ -84,7 +84,8 @@ class Load:
             now_s = time.monotonic()
             if self.report.requests != seen:
                 seen, answer_s = self.report.requests, now_s
-            self.report.longest_silence_s = max(self.report.longest_silence_s, now_s - answer_s)
+            if not self.is_over.is_set():  # the last ones may take their time
+                self.report.longest_silence_s = max(self.report.longest_silence_s, now_s - answer_s)
             if now_s - told_s > _TELL_EVERY_S:
                 told_s = now_s
                 self.tell()

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.processes import Proxy, is_running
+from tests.processes import Process, Proxy, children_of, is_running
 from tests.soak.figures import Figures, take
 from tests.soak.site import Site, backends
 from tests.soak.tally import Failure, Report
@@ -93,12 +93,12 @@ class Stage:
         self.check("failed requests", not report.failure_count, told(report.failures) or report.failure_count)
         self.check("mixed up answers", not mixed, len(mixed))
 
-    def check_exit(self, proxy: Proxy, within_s: float = 20.0, *, status: int = 0) -> None:
+    def check_exit(self, process: Process, within_s: float = 20.0, *, status: int = 0) -> None:
         """It stops with this status in time, and leaves no process behind."""
-        workers, began_s = proxy.workers(), time.monotonic()
-        found = proxy.stop(signal.SIGTERM, within_s + 20.0)
+        children, began_s = children_of(process.pid), time.monotonic()
+        found = process.stop(signal.SIGTERM, within_s + 20.0)
         took_s = time.monotonic() - began_s
-        left = [pid for pid in workers if is_running(pid)]
+        left = [pid for pid in children if is_running(pid)]
         self.check("exit status", found == status and took_s <= within_s and not left, f"{found} after {took_s:.1f} s")
 
 

@@ -8,8 +8,10 @@ import pytest
 
 from tests.soak.cases import CASES
 
+NOT_YET = {"reload", "upgrade", "gunicorn-reload"}
 
-@pytest.mark.parametrize("name", [name for name in CASES if name != "blocked"])  # until a watchdog tells in time
+
+@pytest.mark.parametrize("name", sorted(CASES.keys() - NOT_YET))
 def test_what_must_hold_under_load_holds(tmp_path: Path, name: str) -> None:
     stage = CASES[name].short(tmp_path)
     assert stage.verdict.is_right, "\n".join(stage.verdict.wrongs())

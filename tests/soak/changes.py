@@ -1,0 +1,236 @@
+"""Cases in which something changes under load: the configuration, good and evil, and the program."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tests.processes import Process, Proxy, children_of, is_running, wait_until
+from tests.soak.figures import grown
+from tests.soak.known import echo_of
+from tests.soak.load import RunningLoad, everything
+from tests.soak.reading import Ended, Malformed, Reader
+from tests.soak.site import DIES, RAISES, Site
+from tests.soak.stage import Stage
+
+DONE, REFUSED, UNDONE = "reloaded", "reload refused", "reload undone"
+_OUTCOME = re.compile(f"info: ({DONE}): |error: ({REFUSED}|{UNDONE})")
+_HUPS_PER_S = 20 / 60
+
+
+@dataclass(frozen=True)
+class Step:
+    """One reload: what is asked for, and what must come of it. `extra` are numbers of the site's further ports."""
+
+    workers: int = 2
+    extra: tuple[int, ...] = ()
+    evil: str = ""  # broken, taken, or the beginning of a module that fails in workers
+    hups: int = 1
+    outcome: str = DONE
+
+
+BASE = Step()
+FULL = (
+    Step(3, (0,)),
+    Step(evil="broken", outcome=REFUSED),
+    Step(2, (0, 1)),
+    Step(4, evil="taken", outcome=REFUSED),
+    Step(1, (1,)),
+    Step(3, (0,), evil=RAISES, outcome=UNDONE),
+    Step(3),
+    Step(1, evil=DIES, outcome=UNDONE),
+    Step(2, (0,), hups=3),
+    BASE,
+)
+SHORT = (Step(3, (0,)), FULL[1], FULL[3], FULL[5], BASE)
+
+
+class Reloads:
+    """Reloads one proxy again and again, and checks what comes of it."""
+
+    def __init__(self, stage: Stage, site: Site, proxy: Proxy, taken_port: int) -> None:
+        self._stage = stage
+        self._site = site
+        self._proxy = proxy
+        self._taken_port = taken_port
+        self._open: tuple[int, ...] = ()
+        self.hups = 0
+        self.wrong: list[str] = []
+
+    def _outcomes(self) -> list[str]:
+        return [done or not_done for done, not_done in _OUTCOME.findall(self._proxy.log())]
+
+    def step(self, step: Step) -> None:
+        """Change the file, send HUP, wait for the outcome, and look whether it is what the file says."""
+        before = len(self._outcomes())
+        old = set(self._proxy.workers())
+        self._proxy.file.write_text(self._ini(step))
+        leaving = [port for port in self._open if port not in self._ports(step)] if step.outcome == DONE else []
+        with self._requests_in_flight(leaving):
+            for _ in range(step.hups):
+                self._proxy.send(signal.SIGHUP)
+                self.hups += 1
+            found = wait_until(lambda: self._outcomes()[before:], f"an outcome of {step}", 30.0)
+        self._expect(found[0] == step.outcome, f"{step}: {found[0]}")
+        if step.outcome == DONE:
+            self._open = self._ports(step)
+            self._look(step, old, leaving)
+
+    def _ports(self, step: Step) -> tuple[int, ...]:
+        return tuple(self._site.extra_ports[number] for number in step.extra)
+
+    def _ini(self, step: Step) -> str:
+        ports, more = self._ports(step), ""
+        if step.evil == "taken":
+            ports = (*ports, self._taken_port)
+        elif step.evil == "broken":
+            more = "\n[listner:typo]\nbind = :0\n[upstream:app\n"
+        elif step.evil:
+            more = self._site.evil(step.evil)
+        return self._site.ini(extra=ports, more=more, process={"workers": str(step.workers)})
+
+    def _look(self, step: Step, old: set[int], leaving: Sequence[int]) -> None:
+        for port in (self._site.port, *self._ports(step)):
+            self._expect(echo_from(port), f"{step}: no answer from port {port}")
+        for port in leaving:
+            self._expect(is_closed(port), f"{step}: port {port} is still open")
+        new = set(self._proxy.workers()) - old
+        self._expect(len(new) >= step.workers, f"{step}: {len(new)} new workers")
+
+    @contextmanager
+    def _requests_in_flight(self, ports: Sequence[int]) -> Iterator[None]:
+        """Send a request that takes half a second to listeners that are about to go; all must be answered."""
+        waiting = [ask(port, 0.5) for port in ports]
+        yield
+        for port, (sock, ident) in zip(ports, waiting, strict=True):
+            self._expect(is_answered(sock, ident), f"the request in flight at port {port} was lost")
+
+    def _expect(self, is_right: bool, otherwise: str) -> None:
+        if not is_right:
+            self.wrong.append(otherwise)
+            self._stage.say(f"WRONG {otherwise}")
+
+    def wait_until_settled(self) -> None:
+        """Wait until the workers of before are gone."""
+        wait_until(lambda: len(self._proxy.workers()) == BASE.workers, "only the new workers are left", 60.0)
+
+
+def reload(stage: Stage) -> None:
+    """HUP again and again with other workers and listeners; a broken file, a taken port, crashing middleware in between."""
+    with stage.proxy(workers=str(BASE.workers)) as (site, proxy, _ports), socket.create_server(("127.0.0.1", 0)) as taken:
+        reloads = Reloads(stage, site, proxy, taken.getsockname()[1])
+        with RunningLoad(stage.folder / "load", [("127.0.0.1", site.port)], everything(stage.factor)) as load:
+            load.wait_until_answered(100)
+            if stage.is_short:
+                for step in SHORT:
+                    reloads.step(step)
+            else:
+                _reload_for(stage, reloads, proxy)
+            report = load.finish()
+        stage.check("what came of the reloads", not reloads.wrong, f"{reloads.hups} HUPs; {reloads.wrong or 'as it should'}")
+        stage.check_nothing_failed(report)
+        stage.check("tracebacks in the log", "Traceback" not in proxy.log())
+        stage.check_exit(proxy)
+
+
+def _reload_for(stage: Stage, reloads: Reloads, proxy: Proxy) -> None:
+    """Reload for the time of the stage; memory is compared once what happens only once has happened."""
+    for step in (FULL[0], FULL[5], BASE):
+        reloads.step(step)
+    reloads.wait_until_settled()
+    first = stage.measure("start", proxy.pid, proxy.workers())
+    begun_s, count = time.monotonic(), max(len(FULL), round(stage.seconds * _HUPS_PER_S))
+    for number in range(-(-count // len(FULL)) * len(FULL)):
+        reloads.step(FULL[number % len(FULL)])
+        time.sleep(max(0.0, begun_s + (number + 1) / _HUPS_PER_S - time.monotonic()))
+        if (number + 1) % len(FULL) == 0:
+            stage.measure("now", proxy.pid, proxy.workers())
+    reloads.wait_until_settled()
+    last = stage.measure("end", proxy.pid, proxy.workers())
+    stage.check("memory and descriptors are flat", not grown(first, last), grown(first, last) or "")
+
+
+def upgrade(stage: Stage) -> None:
+    """USR2 starts a new master beside the old one, TERM ends the old one; nobody notices."""
+    with stage.proxy(pid_file="greenproxy.pid") as (site, proxy, _ports):
+        with RunningLoad(stage.folder / "load", [("127.0.0.1", site.port)], everything(stage.factor)) as load:
+            load.wait_until_answered(100)
+            pids, end_s = [proxy.pid], time.monotonic() + stage.seconds
+            stage.measure("start", proxy.pid, proxy.workers())
+            while len(pids) < 2 or time.monotonic() < end_s:
+                pids.append(next_master(stage, proxy, pids[-1], "greenproxy is ready"))
+                proxy.file.write_text(site.ini(extra=site.extra_ports[: len(pids) % 2], process={"pid-file": "greenproxy.pid"}))
+            stage.measure("end", pids[-1], children_of(pids[-1]))
+            report = load.finish()
+        stage.check("upgrades", len(set(pids)) == len(pids) > 1, f"{len(pids) - 1}, exit status {proxy.exit_status}")
+        stage.check_nothing_failed(report)
+        leave(stage, pids[-1])
+
+
+def next_master(stage: Stage, process: Process, old: int, is_ready: str) -> int:
+    """Have a master followed by a new one, which is up when `is_ready` stands in the log once more; return its id."""
+    file, ready = stage.folder / "greenproxy.pid", process.log().count(is_ready)
+    os.kill(old, signal.SIGUSR2)
+    wait_until(lambda: process.log().count(is_ready) > ready, "the new master is ready")
+    began_s = time.monotonic()
+    os.kill(old, signal.SIGTERM)
+    if old == process.pid:
+        process.wait(60.0)
+    wait_until(lambda: not is_running(old), "the old master has ended", 60.0)
+    stage.say(f"old master {old} left {time.monotonic() - began_s:.1f} s after TERM")
+    return int(wait_until(lambda: file.exists() and file.read_text().strip() != str(old) and file.read_text(), "a new pid"))
+
+
+def leave(stage: Stage, pid: int) -> None:
+    """End the last of several masters, which is nobody's child any more."""
+    workers = children_of(pid)
+    os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not is_running(pid), "the last master has ended")
+    stage.check("processes that are left", not any(map(is_running, workers)))
+
+
+# ------------------------------------------------------------------ single requests
+
+
+def ask(port: int, seconds: float = 0.0) -> tuple[socket.socket, str]:
+    """Send a request that takes so long, and return its connection and its id."""
+    ident = f"single-{time.monotonic_ns():x}"
+    sock = socket.create_connection(("127.0.0.1", port), 20.0)
+    sock.sendall(f"GET /plain/echo/{ident}?s={seconds} HTTP/1.1\r\nHost: soak\r\n\r\n".encode())
+    return sock, ident
+
+
+def is_answered(sock: socket.socket, ident: str) -> bool:
+    """Return whether the right answer comes; closes the connection."""
+    reader = Reader(sock)
+    with sock:
+        try:
+            head = reader.head()
+            return head.first[1] == "200" and b"".join(reader.body(head)) == echo_of(ident)
+        except (OSError, Ended, Malformed):
+            return False
+
+
+def echo_from(port: int) -> bool:
+    """Return whether a new connection is served."""
+    try:
+        return is_answered(*ask(port))
+    except ConnectionError:
+        return False
+
+
+def is_closed(port: int, within_s: float = 3.0) -> bool:
+    """Return whether nobody listens there any more, as soon as that is so."""
+    end_s = time.monotonic() + within_s
+    while time.monotonic() < end_s:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return True
+        time.sleep(0.02)
+    return False

@@ -1,0 +1,130 @@
+"""The same under plain gunicorn, as far as its own arbiter allows; docs/gunicorn.md tells what it gets wrong."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.processes import Process, children_of, wait_until
+from tests.soak.changes import echo_from, is_closed, leave, next_master
+from tests.soak.load import RunningLoad, everything
+from tests.soak.site import Site, in_work
+from tests.soak.stage import Stage
+
+_CONF = """
+bind = "127.0.0.1:{port}"
+workers = {workers}
+graceful_timeout = 20
+pidfile = "greenproxy.pid"
+control_socket_disable = True
+"""
+_REFUSED = "the new configuration is refused, the previous one stays"
+_IS_UP = "Booting worker with pid"
+
+
+class Gunicorn(Process):
+    """gunicorn with our worker class, its own configuration beside ours."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self.configure(workers=2)
+        # Not `python -m gunicorn`: USR2 would start its __main__.py as a file, in whose folder `http` is another module.
+        command = [str(Path(sys.executable).with_name("gunicorn")), "-c", "gunicorn.conf.py"]
+        super().__init__([*command, "-k", "greenproxy.worker.ProxyWorker", "greenproxy.ini"], site.folder)
+
+    def configure(self, *, workers: int, extra: tuple[int, ...] = (), more: str = "") -> None:
+        """Write both files."""
+        (self._site.folder / "gunicorn.conf.py").write_text(_CONF.format(port=self._site.port, workers=workers))
+        (self._site.folder / "greenproxy.ini").write_text(self._site.ini(extra=extra, more=more))
+
+    def __enter__(self) -> Gunicorn:
+        self.start()
+        try:
+            wait_until(lambda: self.exit_status is not None or len(self.workers()) == 2, "two workers")
+            wait_until(lambda: echo_from(self._site.port), "an answer")
+        except BaseException:
+            self.kill_all()
+            raise
+        return self
+
+    def workers(self) -> list[int]:
+        """Return the process ids of the workers, oldest first."""
+        return children_of(self.pid)
+
+
+@contextmanager
+def gunicorn(stage: Stage) -> Iterator[tuple[Site, Gunicorn, list[int]]]:
+    """Run two backends and gunicorn before them; yield the backends' ports too."""
+    with stage.site() as (site, ports), Gunicorn(site) as process:
+        yield site, process, ports
+
+
+def reload(stage: Stage) -> None:
+    """Plain gunicorn: HUP again and again with other workers and further listeners, and a broken file in between."""
+    hups, wrong = 0, []
+    with gunicorn(stage) as (site, process, _ports):
+        port = site.extra_ports[0]
+        with RunningLoad(stage.folder / "load", [("127.0.0.1", site.port)], everything(stage.factor)) as load:
+            load.wait_until_answered(100)
+            end_s = time.monotonic() + stage.seconds
+            while not hups or time.monotonic() < end_s:
+                for workers, extra in ((3, (port,)), (1, (port,)), (2, ())):
+                    process.configure(workers=workers, extra=extra)
+                    _hup(process, workers)
+                    if not (echo_from(port) if extra else is_closed(port)):
+                        wrong.append(f"port {port} with {extra} in the file")
+                process.configure(workers=2, more="[listner:typo]\n")
+                _hup_refused(process)
+                hups += 4
+            report = load.finish()
+        stage.check("what came of the reloads", not wrong, f"{hups} HUPs; {wrong or 'as it should'}")
+        stage.check_nothing_failed(report)
+        stage.check_exit(process)
+
+
+def _hup(process: Gunicorn, workers: int) -> None:
+    """Reload, and wait until only new workers are left."""
+    before = set(process.workers())
+    process.send(signal.SIGHUP)
+
+    def are_new() -> bool:
+        now = set(process.workers())
+        return len(now) == workers and not now & before
+
+    wait_until(are_new, f"{workers} new workers", 40.0)
+
+
+def _hup_refused(process: Gunicorn) -> None:
+    before = process.log().count(_REFUSED)
+    process.send(signal.SIGHUP)
+    wait_until(lambda: process.log().count(_REFUSED) > before, "the broken file is refused")
+
+
+def upgrade(stage: Stage) -> None:
+    """Plain gunicorn: USR2 starts a new one beside the old one, TERM ends the old one; nobody notices."""
+    with gunicorn(stage) as (site, process, _ports):
+        with RunningLoad(stage.folder / "load", [("127.0.0.1", site.port)], everything(stage.factor)) as load:
+            load.wait_until_answered(100)
+            pids, end_s = [process.pid], time.monotonic() + stage.seconds
+            while len(pids) < 2 or time.monotonic() < end_s:
+                pids.append(next_master(stage, process, pids[-1], _IS_UP))
+            report = load.finish()
+        stage.check("upgrades", len(set(pids)) == len(pids) > 1, f"{len(pids) - 1}, exit status {process.exit_status}")
+        stage.check_nothing_failed(report)
+        leave(stage, pids[-1])
+
+
+def stop(stage: Stage) -> None:
+    """Plain gunicorn: TERM with a hundred requests in flight: all complete, exit status 0."""
+    count = round(100 * stage.factor)
+    with gunicorn(stage) as (site, process, ports):
+        once = [{"kind": "once", "clients": count, "seconds": 0.5 if stage.is_short else 2.0}]
+        with RunningLoad(stage.folder / "load", [("127.0.0.1", site.port)], once) as load:
+            wait_until(lambda: in_work(ports) == count, "all requests are in flight")
+            stage.check_exit(process, within_s=20.0)
+            report = load.result(20.0)
+        stage.check_nothing_failed(report)
