@@ -1,0 +1,74 @@
+"""What a case makes of failures and figures: whose fault a failure can be, and what is still flat."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from tests.soak.changes import is_closed
+from tests.soak.endings import due_to, is_shut_out
+from tests.soak.figures import Figures, grown
+from tests.soak.stage import Stage, Verdict
+from tests.soak.tally import Failure
+
+MIB = 1024 * 1024
+
+
+def failure(at_s: float, worker: int = 0, what: str = "reset", began_s: float = 0.0, received: int = 0) -> Failure:
+    """Return a failure in the head."""
+    return Failure(at_s, "one", "head", what, worker, began_s or at_s - 0.1, received, "", "id")
+
+
+@pytest.mark.parametrize(
+    ("found", "is_explained"),
+    [
+        (failure(10.1, worker=7), True),
+        (failure(10.1, worker=8), False),  # somebody else's connection
+        (failure(11.0, worker=7, began_s=9.0), True),
+        (failure(12.0, worker=7, began_s=11.0), False),  # began when that worker was long gone
+        (failure(10.1), True),
+        (failure(12.0), False),  # nobody known, nobody killed
+        (failure(10.1, worker=7, what="mixed"), False),  # no kill explains a wrong answer
+        (failure(10.1, worker=7, what="status 502"), False),
+        (failure(10.1, what="refused"), False),
+    ],
+)
+def test_killed_worker_explains_only_what_it_had(found: Failure, is_explained: bool) -> None:
+    assert due_to({7: 10.0}, found) == is_explained
+
+
+def test_client_of_a_service_that_ends_is_shut_out_only_before_it_was_let_in() -> None:
+    assert is_shut_out(failure(1.0, what="refused"))
+    assert is_shut_out(failure(1.0, what="reset"))
+    assert not is_shut_out(failure(1.0, what="stale", worker=7))
+    assert not is_shut_out(failure(1.0, what="end", worker=7))
+    assert not is_shut_out(failure(1.0, what="end", received=10))
+
+
+def test_flat_is_what_settles_within_a_tenth_and_a_little() -> None:
+    before = Figures("start", 20 * MIB, 8, (20 * MIB, 22 * MIB), (50, 60))
+    assert not grown(before, Figures("end", 22 * MIB, 9, (23 * MIB, 23 * MIB), (70, 80)))
+    (memory,) = grown(before, Figures("end", 24 * MIB, 8, (20 * MIB, 20 * MIB), (50, 60)))
+    assert memory == "the master's memory went from 20.0 to 24.0 MiB"
+    (workers,) = grown(before, Figures("end", 20 * MIB, 8, (30 * MIB, 20 * MIB), (50, 60)))
+    assert workers == "the mean worker's memory went from 21.0 to 25.0 MiB"
+    (descriptors,) = grown(before, Figures("end", 20 * MIB, 12, (20 * MIB,), (50,)))
+    assert descriptors == "the master's descriptors went from 8 to 12"
+
+
+def test_verdict_without_a_check_or_with_a_wrong_one_is_wrong() -> None:
+    assert not Verdict().is_right
+    stage = Stage(folder=None, seconds=1.0)  # type: ignore[arg-type]  # nothing is written
+    stage.check("good", True)
+    assert stage.verdict.is_right
+    stage.check("bad", False, 3)
+    assert not stage.verdict.is_right
+    assert stage.verdict.wrongs() == ["bad: 3"]
+
+
+def test_door_is_closed_when_nobody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        port = door.getsockname()[1]
+        assert not is_closed(port, within_s=0.05)
+    assert is_closed(port)
