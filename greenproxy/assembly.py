@@ -20,6 +20,7 @@ from greenproxy.config.settings import (
     RelaySettings,
     RouteSettings,
     Settings,
+    UpstreamSettings,
 )
 from greenproxy.errors import NoRoute, ProxyError
 from greenproxy.messages import Handler, Request, Response
@@ -74,7 +75,7 @@ class House:
         self._recycler = Recycler()
         self._metrics = Metrics()
         self._resolver = Resolver(process.resolve_interval_s, log)
-        self._upstreams = {each.name: Upstream(each, self._resolver, self._metrics, log) for each in settings.upstreams}
+        self._upstreams = {each.name: self._upstream(each) for each in settings.upstreams}
         self._doors = Doors(process.worker_connections, log)
         self._side_doors = SideDoors(self._recycler, self._error_page, log)
         self._is_leaving = False
@@ -188,6 +189,9 @@ class House:
         rows = [row for row in self._board.rows(self._layout) if row.is_living and pid in (None, row.pid)]
         workers = [{"pid": row.pid, "state": row.state.name.lower(), "generation": row.generation} for row in rows]
         return {"version": __version__, "pid": note.pid, "workers": workers} if workers else None
+
+    def _upstream(self, settings: UpstreamSettings) -> Upstream:
+        return Upstream(settings, self._resolver, self._metrics, self._log, changed=lambda: self._pulse.news())
 
     # -------------------------------------------------------------- handlers
 

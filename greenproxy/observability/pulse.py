@@ -10,6 +10,7 @@ from logging import Logger
 from time import monotonic
 
 import gevent
+from gevent.event import Event
 
 from greenproxy.observability.board import Board, Slot, State
 from greenproxy.observability.layout import Layout
@@ -18,6 +19,7 @@ from greenproxy.observability.statsd import Statsd
 from greenproxy.observability.tally import Tally
 
 BEAT_EVERY_S = 1.0
+_BETWEEN_NEWS_S = 0.05  # when a hundred backends go down together, that is not published a hundred times
 
 
 class Pulse:
@@ -44,6 +46,7 @@ class Pulse:
         self._board: Board | None = None
         self._layout: Layout | None = None
         self._slot: Slot | None = None
+        self._has_news = Event()
         self._greenlet: gevent.Greenlet[[], None] | None = None
 
     def start(self, board: Board, layout: Layout, index: int) -> None:
@@ -62,6 +65,10 @@ class Pulse:
         self._state = state
         self._beat(None)
 
+    def news(self) -> None:
+        """Publish as soon as this greenlet waits what cannot wait for the next second: it is what others will begin with."""
+        self._has_news.set()
+
     def stop(self) -> None:
         """Count and send what is left, and leave the board. Waits a moment for statsd if its name is not known yet."""
         if self._greenlet is not None:
@@ -73,11 +80,16 @@ class Pulse:
             self._statsd.close()
 
     def _run(self) -> None:
-        due_s = monotonic()
+        due_s = monotonic() + BEAT_EVERY_S
         while True:
-            due_s = max(due_s + BEAT_EVERY_S, monotonic())
-            gevent.sleep(due_s - monotonic())
-            self._beat(self._metrics.drain())
+            if self._has_news.wait(max(0.0, due_s - monotonic())):
+                self._has_news.clear()
+                self._beat(None)
+                gevent.sleep(_BETWEEN_NEWS_S)
+            now_s = monotonic()
+            if now_s >= due_s:
+                due_s = max(due_s + BEAT_EVERY_S, now_s)
+                self._beat(self._metrics.drain())
 
     def _beat(self, snapshot: Snapshot | None) -> None:
         """Publish what is known, with what was counted meanwhile. Never waits."""

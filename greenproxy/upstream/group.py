@@ -29,7 +29,10 @@ _SWEEP_S = 1.0
 
 
 class Upstream:
-    """One `[upstream:NAME]` in one worker. `clock` (seconds, monotonic) and `rng` are for tests to turn and to load."""
+    """One `[upstream:NAME]` in one worker. `changed` is called when one of its backends is out, or back.
+
+    `clock` (seconds, monotonic), `rng` and `dial` are for tests to turn and to load.
+    """
 
     def __init__(
         self,
@@ -40,12 +43,14 @@ class Upstream:
         clock: Callable[[], float] = monotonic,
         rng: Random | None = None,
         dial: Dial = dial,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
         rng = rng or Random()
         self.name = settings.name
         self.settings = settings
         self.metrics = metrics
         self.backends = tuple(Backend(each, settings, clock, self._health_changed, dial) for each in settings.backends)
+        self._changed = changed
         self._stems = stems(settings)
         self._resolver = resolver
         self._log = log
@@ -165,6 +170,7 @@ class Upstream:
             self._log.warning("upstream %s: backend %s is down: %s", self.name, backend.label, reason)
             backend.pool.drop_idle()  # whatever is behind them, it will not be there when it comes back
         self._roster.refresh()
+        self._changed()
         if self._slots.line:
             self._slots.serve_line()
 
