@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from greenproxy import __version__
 from greenproxy.apps.admin import admin
 from greenproxy.apps.answers import redirect, status
 from greenproxy.config.settings import (
@@ -121,7 +120,8 @@ class House:
         """
         self._is_leaving = True
         self._pulse.become(State.DRAINING)
-        if not self._board.is_stopping:
+        note = self._board.told()
+        if not note.is_stopping and note.pid == os.getppid():  # else this is the end of all
             self._side_doors.leave()
         self._doors.drain(leave)
         self._side_doors.close()
@@ -175,7 +175,7 @@ class House:
 
     def _admin(self) -> Handler:
         process = self._settings.process
-        return admin(self._snapshot, self._why_not_ready, process.admin_token, process.server_header)
+        return admin(self.status, self._why_not_ready, process.admin_token, process.server_header)
 
     def _why_not_ready(self) -> str:
         """Return why requests had better go elsewhere, "" if they are welcome."""
@@ -183,12 +183,6 @@ class House:
             return "stopping"
         lost = [name for name, upstream in self._upstreams.items() if not upstream.available()]
         return "; ".join(f"upstream {name} has no available backend" for name in lost)
-
-    def _snapshot(self, pid: int | None) -> dict[str, object] | None:
-        note = self._board.told()
-        rows = [row for row in self._board.rows(self._layout) if row.is_living and pid in (None, row.pid)]
-        workers = [{"pid": row.pid, "state": row.state.name.lower(), "generation": row.generation} for row in rows]
-        return {"version": __version__, "pid": note.pid, "workers": workers} if workers else None
 
     def _upstream(self, settings: UpstreamSettings) -> Upstream:
         return Upstream(settings, self._resolver, self._metrics, self._log, changed=lambda: self._pulse.news())

@@ -45,8 +45,12 @@ def _status(command: Command, environ: Mapping[str, str]) -> None:
     document = _client(command, process).status()
     if command.is_json:
         print(json.dumps(document, indent=2, ensure_ascii=False))
-    else:
-        print(table(document))
+        return
+    try:
+        text = table(document)
+    except (KeyError, TypeError, AttributeError):  # during an upgrade, say
+        raise CannotDo(f"it is another version ({document.get('version')}); --json prints what it says") from None
+    print(text)
 
 
 def _stop(command: Command, environ: Mapping[str, str]) -> None:

@@ -8,7 +8,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -62,6 +63,21 @@ class Master:
     def signals(self) -> list[str]:
         """The signals it got."""
         return self._signals.read_text().split() if self._signals.exists() else []
+
+    @contextmanager
+    def at_signal(self, act: Callable[[], object]) -> Iterator[None]:
+        """Do something as soon as the first signal has come."""
+
+        def wait() -> None:
+            wait_until(lambda: self.signals, "a signal")
+            act()
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()
 
     def kill(self) -> None:
         """End it without a chance to clean up. It stays a zombie until the end of the block."""

@@ -1,0 +1,67 @@
+"""What `greenproxy status` prints."""
+
+from __future__ import annotations
+
+import pytest
+
+from greenproxy.control.table import columns, duration, rate, table
+from tests.control.documents import document
+
+WHOLE = """\
+greenproxy 0.1.0, process 3943, up 3d 4h, generation 2, reload 1 done
+
+requests     1,234,656  1,234/s  2xx 1,234,600, 3xx 40, 4xx 7, 5xx 9
+errors               9    0.1/s
+connections         15           10 active, 5 idle
+
+worker  state     generation     up  connections   requests
+3950    serving            2  1m 1s           12  1,234,567
+3951    draining           1  3d 4h            3         89
+
+listener  bind                                connections   requests
+web       127.0.0.1:8080, unix:/run/web.sock           15  1,234,656
+
+upstream demo: 12.3/s, 1,000,000 requests, 4 failures, 3 retries, 0 queued
+  backend                state  active  idle  requests  failures
+  blue (127.0.0.1:9001)  up          3     5   500,000         0
+  127.0.0.1:9002         down        0     0   500,004         4"""
+
+
+def test_everything_stands_in_columns() -> None:
+    assert table(document()) == WHOLE
+
+
+def test_it_is_readable_on_a_hundred_columns() -> None:
+    assert max(map(len, WHOLE.splitlines())) <= 100
+
+
+def test_a_reload_that_failed_tells_why() -> None:
+    reload = {"number": 3, "state": "refused", "message": "f.ini:1: [x] unknown section\nf.ini:2: y"}
+    head = table(document(reload=reload)).split("\n\n")[0].splitlines()
+    assert head[0].endswith(", reload 3 refused")
+    assert head[1:] == ["  f.ini:1: [x] unknown section", "  f.ini:2: y"]
+
+
+def test_without_a_reload_none_is_told() -> None:
+    assert "reload" not in table(document(reload={"number": 0, "state": "none", "message": ""}))
+
+
+def test_without_upstreams_there_is_no_part_for_them() -> None:
+    assert "upstream" not in table(document(upstreams=[]))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0.4, "0s"), (59.9, "59s"), (60, "1m 0s"), (3600, "1h 0m"), (86399, "23h 59m"), (273_600, "3d 4h"), (1e8, "1157d 9h")],
+)
+def test_a_duration_has_its_two_largest_units(seconds: float, expected: str) -> None:
+    assert duration(seconds) == expected
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0, "0.0"), (99.94, "99.9"), (100.2, "100"), (12345, "12,345")])
+def test_small_rates_have_a_decimal(value: float, expected: str) -> None:
+    assert rate(value) == expected
+
+
+def test_columns_end_where_they_should() -> None:
+    assert columns([("a", "long"), ("word", "1")], "<>") == ["a     long", "word     1"]
