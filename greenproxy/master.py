@@ -18,7 +18,6 @@ from dataclasses import replace
 from time import monotonic
 from typing import Any, NoReturn
 
-from gunicorn import systemd
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import ConfigError, HaltServer
@@ -27,14 +26,17 @@ from greenproxy import __version__
 from greenproxy.config.settings import Settings
 from greenproxy.process.endings import how_it_ended
 from greenproxy.process.estate import Estate
+from greenproxy.process.inherited import Inherited, take
 from greenproxy.process.listening import CannotListen, close_sockets
 from greenproxy.process.master_log import MasterLog
+from greenproxy.process.notify import Notifier
 from greenproxy.process.pid_file import OwnPidfile, PidFileTaken
 from greenproxy.process.prepared import Prepared
 from greenproxy.process.reading import Reading
 from greenproxy.process.reload import Reload
 from greenproxy.process.respawn import Respawn
 from greenproxy.process.rights import group_of, may_become
+from greenproxy.process.upgrade import Predecessor, Successor
 from greenproxy.worker import CANNOT_BOOT, STOP_SIGNALS, StandaloneWorker
 
 STOPPED, CANNOT_LISTEN, BAD_CONFIGURATION = 0, 1, 2
@@ -113,6 +115,10 @@ class ProxyArbiter(Arbiter):
         self._estate = Estate(self.log, os.getpid())
         self._reload: Reload[ProxyApplication] = Reload(self, self._say)
         self._respawn = Respawn()
+        self._notifier = Notifier()
+        self._inherited = take(os.environ)
+        self._predecessor = Predecessor(self._inherited.predecessor, os.environ)
+        self._successor = Successor(self._say, self._notifier.main_is)
         self._is_ready = False  # all workers have served once
         self._is_stopping = False
 
@@ -124,13 +130,25 @@ class ProxyArbiter(Arbiter):
         self.pid = os.getpid()
         self._say.info("greenproxy %s starts with %s (pid %d)", __version__, settings.source or "no file", self.pid)
         self.init_signals()
+        self._estate.pid_file_suffix = ".2" if self._predecessor.pid else ""
         try:
-            self._estate.move_in(self.app, None)
+            self._estate.move_in(self.app, None, self._inherited)
         except (CannotListen, PidFileTaken, OSError) as error:
             for line in str(error).splitlines():
                 self._say.error("%s", line)
             sys.exit(CANNOT_LISTEN)
         self._estate.settle(self.app, None)
+        self._tell_of(self._inherited)
+
+    def _tell_of(self, inherited: Inherited) -> None:
+        """Close sockets that were handed to us in vain, and say so."""
+        for line in inherited.warnings:
+            self._say.warning("%s", line)
+        for address in inherited.close_rest():
+            if inherited.is_activated:
+                self._say.warning("systemd has given a socket on %s, but no listener binds that: it is closed", address)
+            else:
+                self._say.info("no longer listening on %s", address)
 
     def _greet(self) -> None:
         """Say once that everything is up, as soon as it is."""
@@ -140,13 +158,16 @@ class ProxyArbiter(Arbiter):
         self._is_ready = True
         missing = f", without demo backend {', '.join(demos.missing())}" if demos.missing() else ""
         self._say.info("greenproxy is ready: %s%s", _counted(self.num_workers), missing)
-        systemd.sd_notify("READY=1\nSTATUS=greenproxy is ready", self.log)
+        self._notifier.ready(f"serving with {_counted(self.num_workers)}")
+        self._predecessor.tell_ready()
 
     # -------------------------------------------------------------- the workers
 
     def manage_workers(self) -> None:
         """Start workers that are missing, unless they die young; end those that are too many."""
+        self._notifier.ping()
         self._reload.step()
+        self._successor.look()
         if self._reload.trial is not None:
             self._fill(self._reload.trial, self._reload.trial.cfg.workers)
         if not self._respawn.remaining_s():
@@ -201,9 +222,8 @@ class ProxyArbiter(Arbiter):
         """Wait for signals, shorter while something is to be seen or started soon."""
         if not self._is_ready or self._reload.is_running:
             timeout = _TICK_WHILE_CHANGING_S
-        if self._worker_timeout_s:
-            timeout = min(timeout, self._worker_timeout_s / _TICKS_PER_TIMEOUT)
-        return super().wait_for_signals(min(timeout, self._respawn.remaining_s() or timeout))
+        limits_s = [self._worker_timeout_s / _TICKS_PER_TIMEOUT, self._notifier.ping_every_s / 2, self._respawn.remaining_s()]
+        return super().wait_for_signals(min([timeout, *filter(None, limits_s)]))
 
     @property
     def _worker_timeout_s(self) -> float:
@@ -230,7 +250,7 @@ class ProxyArbiter(Arbiter):
                 return
             if not pid:
                 return
-            if self._estate.demos.reaped(pid, status):
+            if self._estate.demos.reaped(pid, status) or self._successor.reaped(pid, status):
                 continue
             worker = self.WORKERS.pop(pid, None)
             if worker is not None:  # else one that has read the configuration, or an orphan of somebody's in a container
@@ -306,6 +326,10 @@ class ProxyArbiter(Arbiter):
         board = self._estate.board
         number = board.told().reload_number + (state == "running")
         board.tell(reload_number=number, reload_state=state, reload_message=message)
+        if state == "running":
+            self._notifier.reloading("reloading")
+        else:
+            self._notifier.ready(f"serving with {_counted(self.num_workers)}; the last reload was {state}")
 
     # -------------------------------------------------------------- other signals
 
@@ -331,8 +355,19 @@ class ProxyArbiter(Arbiter):
         self._say.info("log files are open again")
 
     def handle_usr2(self) -> None:
-        """USR2: there is no change of the binary yet."""
-        self._say.error("changing the program in flight (USR2) is not available in this version; restart instead")
+        """USR2: start the program that is installed now, beside this one."""
+        if self._predecessor.pid:
+            self._say.error("USR2 is refused: the program before this one (pid %d) still runs", self._predecessor.pid)
+        elif self._reload.is_running:
+            self._say.error("USR2 is refused: a reload is under way")
+        else:
+            self._successor.start(self._estate.heirlooms)
+
+    def maybe_promote_master(self) -> None:
+        """Take the place of the predecessor when it has gone."""
+        if self._predecessor.has_gone():
+            self._say.info("the program before this one has gone: greenproxy %s goes on alone (pid %d)", __version__, self.pid)
+            self._estate.take_pid_file_over(self.app)
 
     def handle_winch(self) -> None:
         """WINCH: nothing. Terminals send it whenever they change their size."""
@@ -354,13 +389,15 @@ class ProxyArbiter(Arbiter):
         """End the workers, then the demo backends. Waits for both; a second INT or QUIT makes it fast."""
         self._is_stopping = True
         self._estate.board.is_stopping = True  # also to workers that leave in peace, because others serve on
+        self._notifier.stopping("stopping")
         self._reload.cancel()
+        leaves_files = bool(self._successor.pid or self._predecessor.pid)  # to the one that goes on
         for worker in list(self.WORKERS.values()):
             if not worker.has_served:  # nothing to finish, and user code that hangs in its import hears no signal
                 self.kill_worker(worker.pid, signal.SIGKILL)
-        self._estate.close_doors(keeps_admin=True)
+        self._estate.close_doors(keeps_admin=True, leaves_files=leaves_files)
         super().stop(graceful)
-        self._estate.close_doors()
+        self._estate.close_doors(leaves_files=leaves_files)
         self._estate.demos.stop()
 
     def halt(self, reason: str | None = None, exit_status: int = STOPPED) -> NoReturn:

@@ -31,6 +31,7 @@ from gunicorn.workers.base import Worker
 
 from greenproxy.assembly import House
 from greenproxy.config.user_code import module_path
+from greenproxy.process.boots import Departure
 from greenproxy.process.guest import Guest, import_nothing
 from greenproxy.process.leave import Leave
 from greenproxy.process.listening import Door, close_sockets
@@ -44,6 +45,7 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 CANNOT_BOOT = 3
 _TICK_S = 1.0
 _TICK_WITH_MAX_REQUESTS_S = 0.1
+_TICK_WHILE_STAYING_S = 0.05
 #: A heartbeat file is born with the time of day and then holds the monotonic clock, which is smaller for 31 years of uptime.
 _TIME_OF_DAY_S = 1e9
 #: gunicorn's master kills when graceful_timeout is over; by then the worker must have cut what is left, and logged it.
@@ -63,6 +65,7 @@ class ProxyWorker(Worker):
     alive: bool
     slot: int
     prepared: Prepared
+    sockets: list[Any]
 
     @classmethod
     def setup(cls) -> None:
@@ -179,7 +182,7 @@ class ProxyWorker(Worker):
 
     def give_up(self) -> NoReturn:
         """Leave without having served. gunicorn's master ends the service for status 3, so it gets another when that runs."""
-        if self._guest.has_served:
+        if self._guest.gives_up():
             self._wake.wait(_PAUSE_S)
             sys.exit(1)
         sys.exit(CANNOT_BOOT)
@@ -199,18 +202,28 @@ class ProxyWorker(Worker):
         watchdog.start()
         self.notify()
         self._poke_master()
-        while self.alive:
-            self._wake.wait(tick_s)
+        while self.alive or self._stays():
+            self._wake.wait(tick_s if self.alive else _TICK_WHILE_STAYING_S)
             self._wake.clear()
             self._beat()
             if self.ppid != os.getppid():
                 self._log.warning("the master is gone: worker %d stops", os.getpid())
                 self.alive = False
-            elif limit and self._house.requests >= limit:
+            elif self.alive and limit and self._house.requests >= limit:
                 self._log.info("worker %d has served %d requests and is replaced", os.getpid(), self._house.requests)
                 self.alive = False
         self._leave()
         watchdog.stop()
+
+    def _stays(self) -> bool:
+        """Whether to serve on although it was told to end: gunicorn does so on HUP before it knows that others can begin."""
+        if self._is_fast or self.ppid != os.getppid():
+            return False
+        departure = self._guest.departure(self.cfg.graceful_timeout)
+        if departure is Departure.NEVER:
+            self._log.error("the new workers cannot start: worker %d goes on", os.getpid())
+            self.alive = True
+        return departure is not Departure.NOW
 
     def _request_limit(self) -> int:
         process = self.prepared.settings.process

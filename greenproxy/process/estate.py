@@ -15,9 +15,10 @@ from greenproxy.observability.board import Board
 from greenproxy.process.admin_listener import ADMIN, admin_listener
 from greenproxy.process.announcements import announce_upstreams
 from greenproxy.process.demos import Demos
+from greenproxy.process.inherited import Inherited
 from greenproxy.process.listening import Door, at_hand_of, close_sockets, open_doors, shown
 from greenproxy.process.master_log import MasterLog
-from greenproxy.process.pid_file import OwnPidfile
+from greenproxy.process.pid_file import OwnPidfile, PidFileTaken
 from greenproxy.process.prepared import Prepared, prepare
 
 
@@ -34,28 +35,28 @@ class Tenant(Protocol):
 class Estate:
     """Owns all of it for the life of the master."""
 
-    def __init__(self, log: MasterLog, pid: int, pid_file_suffix: str = "") -> None:
+    def __init__(self, log: MasterLog, pid: int) -> None:
         self.board = Board()
         self.demos = Demos(log.error_log)
         self._log = log
         self._say = log.error_log
         self._pid = pid
-        self.pid_file_suffix = pid_file_suffix  # while a predecessor has the name
+        self.pid_file_suffix = ""  # there is one while a predecessor has the name
         self._doors: tuple[Door, ...] = ()
         self._opened: list[Any] = []
 
     # -------------------------------------------------------------- from one to the next
 
-    def move_in(self, new: Tenant, before: Tenant | None, at_hand: Mapping[Address, Sequence[Any]] | None = None) -> None:
-        """Get what `new` needs: open what is not open, take over what is.
+    def move_in(self, new: Tenant, before: Tenant | None, inherited: Inherited | None = None) -> None:
+        """Get what `new` needs: open what is not open, take over what is, or what this process was born with.
 
         Raises CannotListen, PidFileTaken or OSError; nothing has changed then.
         """
         with ExitStack() as undo:
             self._change_log(new, before, undo)
             self._take_pid_file(new, before, undo)
-            doors = self._open_doors(new, at_hand, undo)
-            new.prepared = prepare(new.settings, doors, self.board, self._say)
+            doors = self._open_doors(new, inherited, undo)
+            new.prepared = prepare(new.settings, doors, self.board, self._say, [before.prepared.layout] if before else ())
             if before is None or before.settings.upstreams != new.settings.upstreams:
                 announce_upstreams(new.settings, self._say)
             started = self.demos.start(new.settings.demos)
@@ -82,6 +83,11 @@ class Estate:
     # -------------------------------------------------------------- doors
 
     @property
+    def heirlooms(self) -> list[tuple[Address, Any]]:
+        """All listening sockets, each with the address as the configuration has it, for a new program (USR2)."""
+        return [(address, sock) for door in self._doors for address, sock in zip(door.listener.bind, door.sockets, strict=True)]
+
+    @property
     def sockets(self) -> list[Any]:
         """All listening sockets of the settled configuration."""
         return [sock for door in self._doors for sock in door.sockets]
@@ -92,13 +98,16 @@ class Estate:
         self._opened = [sock for sock in self._opened if sock.fileno() >= 0]
         return list(self._opened)
 
-    def _open_doors(self, new: Tenant, at_hand: Mapping[Address, Sequence[Any]] | None, undo: ExitStack) -> tuple[Door, ...]:
+    def _open_doors(self, new: Tenant, inherited: Inherited | None, undo: ExitStack) -> tuple[Door, ...]:
         admin = admin_listener(new.settings)
         listeners: list[ListenerSettings] = [*new.settings.listeners, *([admin] if admin else [])]
         mine = self.sockets
-        doors = open_doors(listeners, new.cfg, at_hand_of(self._doors) if at_hand is None else at_hand)
+        at_hand: Mapping[Address, Sequence[Any]] = at_hand_of(self._doors)
+        if inherited is not None:
+            at_hand = inherited.at_hand(address for listener in listeners for address in listener.bind)
+        doors = open_doors(listeners, new.cfg, at_hand)
         opened = [sock for door in doors for sock in door.sockets if sock not in mine]
-        undo.callback(close_sockets, opened)
+        undo.callback(close_sockets, opened, leaves_files=inherited is not None)  # which may be the predecessor's
         self._opened += opened
         for door in doors:
             for sock in door.sockets:
@@ -126,6 +135,15 @@ class Estate:
             new.pid_file = OwnPidfile(new.cfg.pidfile + self.pid_file_suffix)
             new.pid_file.create(self._pid)
             undo.callback(new.pid_file.unlink)
+
+    def take_pid_file_over(self, tenant: Tenant) -> None:
+        """Put the pid file where it belongs, after the predecessor that had it there has gone."""
+        self.pid_file_suffix = ""
+        if tenant.pid_file is not None:
+            try:
+                tenant.pid_file.rename(tenant.cfg.pidfile)
+            except PidFileTaken as error:
+                self._say.error("%s", error)
 
     # -------------------------------------------------------------- the rest
 

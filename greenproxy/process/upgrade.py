@@ -1,0 +1,138 @@
+"""Upgrade: USR2 starts the program anew beside the one that runs, with the sockets that it listens on.
+
+The *predecessor* is the master that was told, the *successor* the one that it started, from whatever is installed by then,
+with the same command line. Both serve until one of them is told to stop: TERM to the predecessor completes the upgrade, TERM
+to the successor takes it back. A successor that cannot start, or dies, costs nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from typing import Any, NoReturn
+
+from greenproxy.config.settings import Address
+from greenproxy.process.endings import how_it_ended
+from greenproxy.process.inherited import hand_over
+
+#: The descriptor into which a successor writes that it is ready; its name begins so that it is no key of the configuration.
+_READY = "_GREENPROXY_READY"
+_IS_READY = b"ready"
+_CONTAINER_INIT = 1
+
+
+class Successor:
+    """What the predecessor knows of the other one. `on_ready(pid)` is called when that serves."""
+
+    def __init__(self, log: logging.Logger, on_ready: Callable[[int], None]) -> None:
+        self._log = log
+        self._on_ready = on_ready
+        self._folder = os.getcwd()
+        self._pipe = -1
+        self._said = b""
+        self.pid = 0  # 0: there is none
+
+    def start(self, sockets: Iterable[tuple[Address, Any]]) -> None:
+        """Start it, with listening sockets and where they were to listen, or say in the log why that is not possible."""
+        if self.pid:
+            self._log.error("USR2 is refused: the new program (pid %d) runs already", self.pid)
+        elif os.getpid() == _CONTAINER_INIT:
+            self._log.error("USR2 is refused: the container ends with this process (pid 1); start another container instead")
+        else:
+            try:
+                self._start(list(sockets))
+            except OSError as error:
+                self._log.error("the new program cannot be started: %s", error)
+            else:
+                self._log.info("the new program starts (pid %d)", self.pid)
+
+    def _start(self, sockets: Sequence[tuple[Address, Any]]) -> None:
+        ours, theirs = os.pipe()
+        try:
+            self.pid = os.fork()
+        except OSError:
+            os.close(ours)
+            os.close(theirs)
+            raise
+        if not self.pid:
+            _become(sockets, theirs, self._folder)
+        os.close(theirs)
+        os.set_blocking(ours, False)
+        self._pipe, self._said = ours, b""
+
+    def look(self) -> None:
+        """Take note of what it has said. Never waits."""
+        if self._pipe < 0:
+            return
+        try:
+            chunk = os.read(self._pipe, 4096)
+        except BlockingIOError:
+            return
+        self._said += chunk
+        if self._said != _IS_READY and chunk:
+            return
+        self._close_pipe()
+        if self._said == _IS_READY:
+            self._log.info("the new program is ready: TERM to this one (pid %d) lets it go on alone", os.getpid())
+            self._on_ready(self.pid)
+
+    def reaped(self, pid: int, status: int) -> bool:
+        """Return whether a child that has ended was the successor; if so, say what that means."""
+        if pid != self.pid:
+            return False
+        self.look()
+        why = self._said.removeprefix(_IS_READY).decode(errors="replace") or how_it_ended(status)
+        self._log.error("the new program (pid %d) is gone, this one goes on: %s", pid, why)
+        self._close_pipe()
+        self.pid = 0
+        return True
+
+    def _close_pipe(self) -> None:
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe = -1
+
+
+def _become(sockets: Sequence[tuple[Address, Any]], pipe: int, folder: str) -> NoReturn:
+    """In the forked child: become the new program; say why not if that fails."""
+    try:
+        environ = dict(os.environ)
+        hand_over(sockets, environ, os.getppid())
+        os.set_inheritable(pipe, True)
+        environ[_READY] = f"{os.getpid()} {pipe}"
+        os.chdir(folder)
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ)
+    except BaseException as error:  # nothing of this may go on as a second master
+        os.write(pipe, f"it cannot be started: {error}".encode())
+    finally:
+        os._exit(1)
+
+
+class Predecessor:
+    """What the successor knows of the other one; `pid` 0 when it was started by nobody of the kind, or is alone by now."""
+
+    def __init__(self, pid: int, environ: MutableMapping[str, str]) -> None:
+        heir, _, pipe = environ.pop(_READY, "").partition(" ")
+        self._pipe = int(pipe) if heir == str(os.getpid()) else -1
+        self.pid = pid
+        if self._pipe >= 0:
+            os.set_inheritable(self._pipe, False)
+
+    def tell_ready(self) -> None:
+        """Tell it that this program serves."""
+        if self._pipe >= 0:
+            try:
+                os.write(self._pipe, _IS_READY)
+            except BrokenPipeError:  # it is gone
+                pass
+            os.close(self._pipe)
+            self._pipe = -1
+
+    def has_gone(self) -> bool:
+        """Return whether it has just ended; true once."""
+        if self.pid and os.getppid() != self.pid:
+            self.pid = 0
+            return True
+        return False
