@@ -13,6 +13,7 @@ from greenproxy import cli
 from greenproxy.control import commands
 from tests.control.documents import document
 from tests.control.stand_ins import Admin, Master
+from tests.processes import wait_until
 
 Answer = Callable[[Mapping[str, str]], tuple[int, Any]]
 
@@ -128,7 +129,7 @@ def test_reload_without_an_admin_cannot_hear_how_it_went(tmp_path: Path, told: T
         assert status == 1
         said = f"process {master.pid} was told to reload; without `admin` only its log tells how that went"
         assert error == f"greenproxy reload: {said}\n"
-        assert master.signals == ["SIGHUP"]
+        wait_until(lambda: master.signals == ["SIGHUP"], "the signal")
 
 
 def test_reload_may_be_what_opens_the_admin(tmp_path: Path, told: Told) -> None:
