@@ -133,7 +133,10 @@ class ProxyWorker(Worker):
         self._interrupts = 0
         self._is_fast = False
         self._should_reopen = False
-        self._listen_to_signals()  # until now they went to the master's queue, of which this process has a useless copy
+        self._listen_to_signals()  # until now they went to the master's queue, of which this process has a copy
+        for signum in self._guest.early_signals():
+            if signum in STOP_SIGNALS:
+                self._stop(is_fast=signum != signal.SIGTERM)
         gevent.reinit()
         monkey.patch_all()
         self._guest.watch_files(self.cfg)

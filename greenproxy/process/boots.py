@@ -1,36 +1,76 @@
-"""Boots: what workers tell gunicorn's master, in shared memory, about their start. Its own ways end the service."""
+"""Boots: how the start of workers goes, in memory that gunicorn's master and all its workers share.
+
+On HUP gunicorn's master tells the old workers to end before it knows that the new ones can begin. Here they see for
+themselves: every HUP is a round, and who is told to end in a later round than its own waits until somebody of that serves.
+"""
 
 from __future__ import annotations
 
 import mmap
+from collections.abc import Callable
+from enum import Enum
+from time import monotonic
 
-_SUCCEEDED, _FAILED = 0, 1
+_BYTES = 8
+_ROUND, _SERVED, _FAILED, _HOPELESS = range(4)
+
+
+class Departure(Enum):
+    """What a worker does that was told to end."""
+
+    NOW = "it ends"
+    LATER = "it asks again, soon"
+    NEVER = "it goes on, and forgets that it was told"
 
 
 class Boots:
-    """Two bytes. Made by the master, which calls `begin`; workers note how their start went."""
+    """Four numbers, each the last round in which something happened. Made by the master; `mine` is one's own copy's."""
 
-    def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 2)
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._numbers = memoryview(mmap.mmap(-1, 4 * _BYTES)).cast("q")
+        self._clock = clock
+        self._asked_at_s = 0.0
+        self.mine = 0
 
-    def begin(self) -> None:
-        """Forget the failures of an earlier configuration."""
-        self._memory[_FAILED] = 0
+    # -------------------------------------------------------------- the master
 
-    def succeeded(self) -> None:
-        """Note that a worker serves."""
-        self._memory[_SUCCEEDED] = 1
-
-    def failed(self) -> None:
-        """Note that a worker could not start with the configuration that holds."""
-        self._memory[_FAILED] = 1
-
-    @property
-    def has_succeeded(self) -> bool:
-        """Whether a worker ever served, under any configuration."""
-        return bool(self._memory[_SUCCEEDED])
+    def begin_round(self) -> None:
+        """Begin the next round: workers that are forked from now on belong to it."""
+        self.mine += 1
+        self._numbers[_ROUND] = self.mine
 
     @property
     def have_failed(self) -> bool:
-        """Whether a worker could not start with the configuration that holds."""
-        return bool(self._memory[_FAILED])
+        """Whether a worker of this round could not serve what it was made for."""
+        return self._numbers[_FAILED] == self.mine
+
+    # -------------------------------------------------------------- workers
+
+    def served(self) -> None:
+        """Note that this worker serves."""
+        self._numbers[_SERVED] = max(self._numbers[_SERVED], self.mine)
+
+    def failed(self) -> None:
+        """Note that this worker cannot serve what it was made for."""
+        self._numbers[_FAILED] = max(self._numbers[_FAILED], self.mine)
+
+    def gave_up(self) -> None:
+        """Note that this worker cannot serve anything."""
+        self._numbers[_HOPELESS] = max(self._numbers[_HOPELESS], self.mine)
+
+    @property
+    def has_anybody_served(self) -> bool:
+        """Whether a worker ever served."""
+        return self._numbers[_SERVED] > 0
+
+    def departure(self, patience_s: float) -> Departure:
+        """Return what a worker does that was told to end; it waits no longer than `patience_s` for those of a later round."""
+        current = self._numbers[_ROUND]
+        if current == self.mine or self._numbers[_SERVED] > self.mine:
+            return Departure.NOW
+        if self._numbers[_HOPELESS] > self.mine:
+            self.mine = current  # whoever tells it again means it
+            self._asked_at_s = 0.0
+            return Departure.NEVER
+        self._asked_at_s = self._asked_at_s or self._clock()
+        return Departure.NOW if self._clock() - self._asked_at_s >= patience_s else Departure.LATER

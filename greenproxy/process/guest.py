@@ -24,7 +24,7 @@ from greenproxy.config.settings import Address, ListenerSettings, Settings
 from greenproxy.observability.board import Board
 from greenproxy.process.admin_listener import admin_listener
 from greenproxy.process.announcements import announce_upstreams
-from greenproxy.process.boots import Boots
+from greenproxy.process.boots import Boots, Departure
 from greenproxy.process.checks import ambiguous_routes
 from greenproxy.process.gunicorn_settings import SETTINGS, Fate, given_with
 from greenproxy.process.handover import Arbiter, adopt, hand_over
@@ -73,6 +73,7 @@ class Guest:
         self._arbiter = Arbiter()
         self._handed_over: dict[Address, list[Any]] = {}
         self._boots: Boots | None = None
+        self._may_go_back = False  # what was read in this round is new, and not yet proved
 
     def prepare(self, app: Any, sockets: Sequence[Any], cfg: Any, log: Any) -> Prepared:
         """Return what the next worker serves; reads the file when gunicorn's configuration is a new one, or `reload` is on.
@@ -82,16 +83,23 @@ class Guest:
         is_new = cfg is not self._cfg
         if self._cfg is None:
             self._begin()
+        assert self._boots is not None
         if is_new:
             self._cfg = cfg
             self._arbiter.watch(cfg, self._hand_over)
-        elif not cfg.reload and self._boots is not None and self._boots.have_failed:
+            self._boots.begin_round()
+            self._may_go_back = False
+        elif self._may_go_back and not cfg.reload and self._boots.have_failed:
             self._go_back(cfg, log)
         if is_new or cfg.reload:
+            is_reload = self._prepared is not None and is_new
             try:
                 self._renew(app, sockets, cfg, log, is_new)
             except (ConfigErrors, CannotListen) as error:
                 self._refuse(error, log.error_log)
+            else:
+                if is_reload:
+                    self._tell("done", "")
         assert self._prepared is not None
         return _with_first_door(self._prepared, sockets)
 
@@ -106,10 +114,18 @@ class Guest:
             log.error("%s", line)
         if self._prepared is not None:
             log.error("the new configuration is refused, the previous one stays")
+            self._tell("refused", str(error))
             return
         if isinstance(error, CannotListen):
             raise HaltServer("cannot listen", CANNOT_LISTEN)
         raise HaltServer("the configuration cannot be used", BAD_CONFIGURATION)
+
+    def _tell(self, state: str, message: str) -> None:
+        """Note on the board, for whoever asks the admin listener, how a reload went."""
+        assert self._prepared is not None
+        board = self._prepared.board
+        number = board.told().reload_number + (state != "undone")
+        board.tell(reload_number=number, reload_state=state, reload_message=message)
 
     def _renew(self, app: Any, sockets: Sequence[Any], cfg: Any, log: Any, is_new: bool) -> None:
         refused = refusals(cfg)
@@ -132,11 +148,12 @@ class Guest:
         others = [listener for listener in settings.listeners if listener is not first]
         admin = admin_listener(settings)
         doors = self._open([*others, admin] if admin else others, cfg, log)
-        board = self._prepared.board if self._prepared is not None else Board()
-        self._previous = self._prepared
-        self._prepared = prepare(settings, doors, board, log.error_log)
-        assert self._boots is not None
-        self._boots.begin()
+        before = self._prepared
+        board = before.board if before is not None else Board()
+        self._previous = before
+        self._prepared = prepare(settings, doors, board, log.error_log, [before.layout] if before is not None else [])
+        board.tell(generation=self._prepared.generation)
+        self._may_go_back = before is not None
 
     def _open(self, listeners: Sequence[ListenerSettings], cfg: Any, log: Any) -> tuple[Door, ...]:
         """Open the addresses that are new, keep those that stay, close those that are gone."""
@@ -165,6 +182,10 @@ class Guest:
         still_open = [door for door in self._previous.doors if all(sock.fileno() >= 0 for sock in door.sockets)]
         return [_with_first_door(replace(self._previous, doors=tuple(still_open)), sockets)]
 
+    def early_signals(self) -> list[int]:
+        """Return the signals that this worker got before it listened to them. In the child."""
+        return self._arbiter.early_signals()
+
     def watch_files(self, cfg: Any) -> None:
         """Make gunicorn's `reload` watch the configuration file too, without blocking the hub. In the child."""
         if not cfg.reload or self._settings is None:
@@ -175,23 +196,29 @@ class Guest:
     def has_booted(self) -> None:
         """Note that a worker serves. In the child."""
         if self._boots is not None:
-            self._boots.succeeded()
+            self._boots.served()
 
-    @property
-    def has_served(self) -> bool:
-        """Whether a worker of this gunicorn ever served."""
-        return self._boots is not None and self._boots.has_succeeded
+    def gives_up(self) -> bool:
+        """Note that a worker cannot serve; return whether others of this gunicorn have served. In the child."""
+        if self._boots is None:
+            return False
+        self._boots.gave_up()
+        return self._boots.has_anybody_served
+
+    def departure(self, patience_s: float) -> Departure:
+        """Return what a worker does that was told to end. In the child."""
+        return self._boots.departure(patience_s) if self._boots is not None else Departure.NOW
 
     def _go_back(self, cfg: Any, log: Any) -> None:
-        assert self._boots is not None
-        if self._previous is None:
-            return
-        log.error_log.error("workers could not start with the new configuration: the previous one is served again")
+        assert self._previous is not None
+        why = "workers could not start with the new configuration: the previous one is served again"
+        log.error_log.error("%s", why)
+        self._tell("undone", why)
         try:
             self._take(self._previous.settings, cfg, log)
         except CannotListen as error:
             log.error_log.error("%s", error)
-        self._previous = None
+        self._may_go_back = False
 
     # -------------------------------------------------------------- the other master, and the end
 

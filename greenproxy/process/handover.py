@@ -77,6 +77,11 @@ class Arbiter:
             return "GUNICORN_PID" in os.environ
         return bool(self._server.reexec_pid or self._server.master_pid)
 
+    def early_signals(self) -> list[int]:
+        """Return the signals that a fresh worker got before it listened: they are in its copy of the master's queue."""
+        found: list[int] = self._server.wait_for_signals(timeout=0) if self._server is not None else []
+        return found
+
     def worker_exit(self, worker: Any) -> None:
         """Call the hook worker_exit, for a worker whose process ends where gunicorn would not see it."""
         if self._server is not None:

@@ -5,75 +5,14 @@ from __future__ import annotations
 import re
 import signal
 import socket
-import sys
 from pathlib import Path
 
 import pytest
 
 from greenproxy import __version__
 from tests.frontdoor.edge import BROKEN_IN_WORKERS, MODULE, get, open_gate, request_in_flight
-from tests.processes import Process, children_of, is_running, wait_until
-
-INI = """
-[greenproxy]
-access-log = off
-graceful-timeout = 15s
-
-[listener:web]
-bind = 127.0.0.1:1
-middleware = edge
-
-[listener:second]
-bind = 127.0.0.1:0
-    unix:second.sock
-middleware = edge
-
-[middleware:edge]
-type = edge:edge
-timeout = 60s
-
-[route:everything]
-path = /
-status = 404
-"""
-
-
-def answers(host: str, port: int) -> bool:
-    """Return whether somebody accepts connections there."""
-    with socket.socket() as probe:
-        return probe.connect_ex((host, port)) == 0
-
-
-class Gunicorn(Process):
-    """gunicorn with two of our workers. Entering the block waits until both serve."""
-
-    def __init__(self, folder: Path, *flags: str, app: str = "greenproxy.ini", environ: dict[str, str] | None = None) -> None:
-        (folder / "edge.py").write_text(MODULE)
-        (folder / "greenproxy.ini").write_text(INI)
-        base = [sys.executable, "-m", "gunicorn", "-b", "127.0.0.1:0", "--no-control-socket", "-w", "2"]
-        super().__init__([*base, "-k", "greenproxy.worker.ProxyWorker", *flags, app], folder, environ)
-
-    def __enter__(self) -> Gunicorn:
-        self.start()
-        try:
-            self.wait_for_log("Listening at")
-            wait_until(lambda: len(self.workers()) == 2, "two workers")
-            self.wait_for_log(r"listening on \S+ \(second\)")
-        except BaseException:
-            self.kill_all()
-            raise
-        return self
-
-    def workers(self) -> list[int]:
-        return children_of(self.pid)
-
-    def port(self) -> int:
-        """Return gunicorn's own port."""
-        return int(self.wait_for_log(r"Listening at: http://127\.0\.0\.1:(\d+)")[1])
-
-    def second_port(self) -> int:
-        """Return the port of the other listener."""
-        return int(self.wait_for_log(r"listening on http://127\.0\.0\.1:(\d+) \(second\)")[1])
+from tests.frontdoor.guests import INI, Gunicorn, answers
+from tests.processes import is_running, wait_until
 
 
 def test_address_of_gunicorn_is_that_of_the_first_listener_and_the_others_are_open_too(tmp_path: Path) -> None:
