@@ -79,7 +79,8 @@ def test_it_beats_by_itself(worker: Worker, board: Board, layout: Layout) -> Non
     worker.pulse.become(State.SERVING)
     for count in range(1, 4):
         worker.request()
-        until(lambda count=count: board.totals(layout) == {"connections.active": 3, "requests": count})
+        while board.totals(layout) != {"connections.active": 3, "requests": count}:
+            gevent.sleep(0.001)
     until(lambda: worker.sender.sent[-1][0] == 0)
     assert sum(requests for requests, _ in worker.sender.sent) == 3
     assert worker.sender.sent[-1][1] == {"shown": 3}

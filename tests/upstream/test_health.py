@@ -198,6 +198,77 @@ def test_draining_is_out_but_has_its_own_state(patient: Patient) -> None:
     assert patient.health.is_available
 
 
+# ------------------------------------------------------------------ what one worker leaves to the next
+
+
+def heir_of(patient: Patient, **changes: Any) -> Patient:
+    """Return the health of the same backend in a worker that begins now."""
+    heir = Patient(**changes)
+    heir.clock = patient.clock
+    heir.health = Health(upstream_settings(**changes), heir.clock, heir.reports.append)
+    heir.health.inherit(patient.health.verdict)
+    return heir
+
+
+def test_what_nobody_has_judged_is_inherited_as_unknown(patient: Patient) -> None:
+    assert heir_of(patient).state == "unknown"
+
+
+def test_a_backend_that_was_up_is_up_in_silence(patient: Patient) -> None:
+    patient.pass_checks(1)
+    heir = heir_of(patient)
+    assert (heir.state, heir.reports) == ("up", [])
+    assert heir.health.is_clean
+
+
+def test_a_backend_that_checks_took_out_stays_out_until_checks_bring_it_back(patient: Patient) -> None:
+    patient.fail_checks(3)
+    heir = heir_of(patient, health_interval_s=10.0)
+    assert (heir.state, heir.reports) == ("down", [])
+    heir.fail_checks(3)
+    assert heir.reports == []
+    heir.pass_checks(2)
+    assert heir.reports == ["2 checks in a row passed"]
+
+
+def test_a_mark_of_traffic_keeps_its_end(patient: Patient) -> None:
+    patient.fail_requests(3)
+    patient.clock.turn(4.0)
+    heir = heir_of(patient)
+    assert (heir.state, heir.health.is_resting, heir.reports) == ("down", True, [])
+    patient.clock.turn(5.9)
+    assert not heir.health.is_ripe(heir.clock())
+    patient.clock.turn(0.1)
+    assert heir.health.is_ripe(heir.clock())
+
+
+def test_a_trial_that_fails_renews_a_mark_that_was_inherited(patient: Patient) -> None:
+    patient.fail_requests(3)
+    heir = heir_of(patient)
+    patient.clock.turn(10.0)
+    heir.health.begin_trial()
+    heir.health.end_trial()
+    heir.health.failed("backend-reset", is_trial=True)
+    assert heir.health.is_resting
+    assert not heir.health.is_ripe(heir.clock())
+    assert heir.reports == []
+
+
+def test_a_mark_ends_earlier_where_fail_timeout_is_shorter_now(patient: Patient) -> None:
+    patient.fail_requests(3)
+    heir = heir_of(patient, fail_timeout_s=2.0)
+    patient.clock.turn(2.0)
+    assert heir.health.is_ripe(heir.clock())
+
+
+def test_what_nothing_could_ever_clear_is_not_inherited(patient: Patient) -> None:
+    patient.fail_checks(3)
+    assert heir_of(patient, health_interval_s=0.0).state == "unknown"
+    other = Patient()
+    other.fail_requests(3)
+    assert heir_of(other, max_fails=0).state == "unknown"
+
+
 EVENTS = st.sampled_from(["pass", "miss", "ok", "fail", "trial ok", "trial fail", "drain", "ready", "lost", "found", "time"])
 
 
