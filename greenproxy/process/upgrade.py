@@ -103,11 +103,22 @@ def _become(sockets: Sequence[tuple[Address, Any]], pipe: int, folder: str) -> N
         os.set_inheritable(pipe, True)
         environ[_READY] = f"{os.getpid()} {pipe}"
         os.chdir(folder)
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ)
+        program = _program(sys.orig_argv)
+        os.execve(program[0], program, environ)
     except BaseException as error:  # nothing of this may go on as a second master
         os.write(pipe, f"it cannot be started: {error}".encode())
     finally:
         os._exit(1)
+
+
+def _program(command: Sequence[str]) -> list[str]:
+    """Return how to start it again. A script names its interpreter itself: a new version may be in another environment."""
+    _, script, *_ = command
+    if os.path.isfile(script) and os.access(script, os.X_OK):
+        with open(script, "rb") as file:
+            if file.read(2) == b"#!":
+                return list(command[1:])
+    return [sys.executable, *command[1:]]
 
 
 class Predecessor:
