@@ -80,7 +80,8 @@ def hand_over(sockets: Iterable[tuple[Address, Any]], environ: MutableMapping[st
 
     Each comes with the address as written. `pid` is the master that the new program replaces.
     """
-    for name in _SYSTEMD:
+    # Without a name in it the wish to be told that somebody lives (WatchdogSec=) holds for the new program too.
+    for name in (*_SYSTEMD, "WATCHDOG_PID"):
         environ.pop(name, None)
     told = []
     for address, sock in sockets:

@@ -17,6 +17,7 @@ import pytest
 from greenproxy.config.settings import Address
 from greenproxy.process.inherited import Inherited, hand_over, take
 from greenproxy.process.listening import ListeningSocket
+from greenproxy.process.notify import Notifier
 from greenproxy.unix_socket import listen
 from tests.processes import ROOT
 
@@ -194,3 +195,9 @@ def test_hand_over_says_nothing_of_systemd_any_more() -> None:
     environ = {"LISTEN_PID": "7", "LISTEN_FDS": "1", "LISTEN_FDNAMES": "web", "HOME": "/"}
     hand_over([], environ, 4711)
     assert set(environ) == {"HOME", VARIABLE}
+
+
+def test_new_program_takes_over_to_tell_the_service_manager_that_it_lives() -> None:
+    environ = {"NOTIFY_SOCKET": "/run/notify", "WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "4711"}
+    hand_over([], environ, 4711)
+    assert Notifier(environ).ping_every_s == 30
