@@ -12,6 +12,8 @@ import pytest
 
 from greenproxy import __version__
 from tests.client import Address, Answer, RawClient, get
+from tests.control.documents import document
+from tests.control.test_page import fields
 from tests.frontdoor.edge import edge, open_gate, request_in_flight
 from tests.processes import Proxy, wait_until
 from tests.scripted import ScriptedBackend
@@ -117,6 +119,11 @@ def test_admin_requests_are_neither_logged_nor_counted(tmp_path: Path) -> None:
         assert running.stop() == 0
         lines = (tmp_path / "access.log").read_text().splitlines()
         assert ["/counted" in line for line in lines] == [True]
+
+
+def test_the_document_has_the_fields_that_the_page_explains(shared: Proxy) -> None:
+    missing = set(fields(document())) ^ set(fields(status(shared)))
+    assert missing <= {"host", "header", "listener", "method", "path", "redirect", "status", "upstream"}  # as a route has them
 
 
 def test_routes_and_upstreams_of_the_proxy_are_not_behind_it(shared: Proxy) -> None:
