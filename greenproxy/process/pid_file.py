@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from gunicorn.pidfile import Pidfile
 
@@ -13,6 +14,11 @@ class PidFileTaken(Exception):
 
 class OwnPidfile(Pidfile):
     """Holds the master's process id, from `create` to `unlink`."""
+
+    def validate(self) -> int | None:
+        """Return the process that the file names, if that runs. One that has ended and was not reaped yet does not."""
+        pid: int | None = super().validate()
+        return None if pid and _has_ended(pid) else pid
 
     def create(self, pid: int) -> None:
         """Write the file. Raises PidFileTaken; a file that names a dead process, or nothing, is replaced."""
@@ -30,3 +36,11 @@ class OwnPidfile(Pidfile):
         except RuntimeError as error:  # somebody took it since
             raise PidFileTaken(f"pid-file {self.fname} cannot be used: {error}") from None
         self.pid = pid  # in a container our own id may stand there from an earlier life
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:  # gone since, or nobody may look: what a signal showed counts
+        return False
+    return stat.rpartition(")")[2].split()[0] in ("Z", "X")

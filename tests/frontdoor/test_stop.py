@@ -85,13 +85,6 @@ def test_workers_leave_when_the_master_is_killed(tmp_path: Path) -> None:
         wait_until(lambda: not any(map(is_running, workers)), "the workers are gone")
 
 
-def test_usr2_is_refused(tmp_path: Path) -> None:
-    with edge(tmp_path) as proxy:
-        proxy.send(signal.SIGUSR2)
-        proxy.wait_for_log("USR2.* is not available in this version")
-        assert get(proxy.port()) in proxy.workers()
-
-
 def test_winch_of_a_terminal_means_nothing(tmp_path: Path) -> None:
     with edge(tmp_path) as proxy:
         before = proxy.workers()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from greenproxy.process.pid_file import OwnPidfile, PidFileTaken
+from tests.processes import is_running, wait_until
 
 
 @pytest.fixture
@@ -58,3 +59,12 @@ def test_file_in_a_folder_that_does_not_exist_is_refused_in_our_words(tmp_path: 
     with pytest.raises(PidFileTaken) as refused:
         OwnPidfile(str(path)).create(os.getpid())
     assert str(refused.value) == f"pid-file {path} cannot be used: No such file or directory"
+
+
+def test_file_that_names_a_process_that_nobody_has_reaped_yet_is_replaced(path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    wait_until(lambda: not is_running(gone.pid), "it has ended")
+    path.write_text(f"{gone.pid}\n")
+    OwnPidfile(str(path)).create(os.getpid())
+    gone.wait(20)
+    assert path.read_text() == f"{os.getpid()}\n"
