@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import Any, TypeAlias
 from urllib.parse import parse_qs
 
@@ -26,6 +29,7 @@ _JSON = "application/json"
 _METHODS = ("GET", "HEAD")
 _CHALLENGE = 'Bearer realm="greenproxy"'
 _LONGEST_PID = 10  # digits
+_without_port = partial(re.compile(r":[0-9]*\Z").sub, "")
 
 
 def admin(snapshot: Snapshot, readiness: Readiness, token: str = "", server_header: str = "") -> Handler:
@@ -37,8 +41,11 @@ def admin(snapshot: Snapshot, readiness: Readiness, token: str = "", server_head
     }
 
     def answer(request: Request) -> Response:
-        if token and request.path.startswith("/api/") and not _knows(request, token):
-            return _unauthorized(request)
+        if request.path.startswith("/api/"):
+            if token and not _knows(request, token):
+                return _unauthorized(request)
+            if not token and not _is_direct(request):
+                return _text(403, "403 Forbidden: ask by address or as localhost; by another name it takes an admin-token")
         page = pages.get(request.path)
         if page is None:
             return _text(404, f"404 Not Found: here are {', '.join(pages)}")
@@ -83,6 +90,21 @@ def _knows(request: Request, token: str) -> bool:
     fields = request.headers.get_all("authorization")
     scheme, _, given = (fields[0] if len(fields) == 1 else "").partition(" ")
     return scheme.lower() == "bearer" and hmac.compare_digest(given.strip(" ").encode("latin-1"), token.encode())
+
+
+def _is_direct(request: Request) -> bool:
+    """Return whether the client names us by address, or as localhost.
+
+    A web page elsewhere can let its own name point to 127.0.0.1 (DNS rebinding), and would read our answers in a browser here.
+    """
+    host = _without_port(request.host)
+    if not host or host.lower() == "localhost" or request.peer.ip == "unix:":
+        return True
+    try:
+        ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _unauthorized(request: Request) -> Response:

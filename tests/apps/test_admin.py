@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from greenproxy.apps.admin import admin
-from greenproxy.messages import Headers, Request, Response
+from greenproxy.messages import ClientAddress, Headers, Request, Response
 
 STATE: Mapping[str, Any] = {"version": "0.1.0", "workers": [{"pid": 7, "state": "serving"}], "upstreams": []}
 ONE: Mapping[str, Any] = {"version": "0.1.0", "workers": [{"pid": 7, "state": "serving"}]}
@@ -20,10 +20,12 @@ def snapshot(pid: int | None) -> Mapping[str, Any] | None:
     return STATE if pid is None else ONE if pid == 7 else None
 
 
-def ask(path: str, *, query: str = "", method: str = "GET", token: str = "", reason: str = "", **fields: str) -> Response:
+def ask(
+    path: str, *, query: str = "", method: str = "GET", token: str = "", reason: str = "", host: str = "", **fields: str
+) -> Response:
     """Return the answer to one request."""
     headers = Headers([(name.replace("_", "-"), value) for name, value in fields.items()])
-    request = Request(method, path, path=path, query=query, headers=headers)
+    request = Request(method, path, path=path, query=query, headers=headers, host=host)
     return admin(snapshot, lambda: reason, token, "greenproxy")(request)
 
 
@@ -115,3 +117,21 @@ def test_strangers_do_not_learn_what_is_under_the_api(path: str) -> None:
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 def test_probes_need_no_token(path: str) -> None:
     assert ask(path, token="s3cret").status == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["", "127.0.0.1", "127.0.0.1:9901", "[::1]", "[::1]:9901", "localhost:9901", "LOCALHOST", "10.0.0.1"]
+)
+def test_without_a_token_it_is_asked_by_address(host: str) -> None:
+    assert ask("/api/status", host=host).status == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:9901", "127.0.0.1.evil.example", "localhost.evil.example"])
+def test_a_page_whose_name_points_to_us_reads_nothing(host: str) -> None:
+    assert (ask("/api/status", host=host).status, ask("/healthz", host=host).status) == (403, 200)
+    assert ask("/api/status", host=host, token="x", Authorization="Bearer x").status == 200
+
+
+def test_a_unix_socket_has_no_name_that_could_be_anothers() -> None:
+    request = Request("GET", "/api/status", path="/api/status", host="admin", client=ClientAddress("unix:", 0))
+    assert admin(snapshot, str)(request).status == 200

@@ -49,7 +49,7 @@ def proxy(folder: Path, backend: str = DEAD, admin: str = HERE, workers: int = 2
 def ask(at: Proxy | Address, path: str, *fields: str, method: str = "GET") -> Answer:
     """Return the answer of an admin listener, over a connection of its own."""
     with RawClient(("127.0.0.1", at.port("admin")) if isinstance(at, Proxy) else at) as client:
-        return client.ask(get(path, *fields, method=method), method=method)
+        return client.ask(get(path, *fields, method=method, host="localhost"), method=method)
 
 
 def status(at: Proxy | Address, query: str = "") -> Any:
