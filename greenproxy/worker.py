@@ -50,8 +50,6 @@ _TICK_WHILE_STAYING_S = 0.05
 _TIME_OF_DAY_S = 1e9
 #: gunicorn's master kills when graceful_timeout is over; by then the worker must have cut what is left, and logged it.
 _BEFORE_KILL_S = 0.5
-#: gunicorn's master starts the next worker at once when one could not begin.
-_PAUSE_S = 1.0
 
 
 _stacks: Callable[[], list[str]] = format_run_info  # type: ignore[assignment]  # its stub says that it returns nothing
@@ -185,10 +183,11 @@ class ProxyWorker(Worker):
 
     def give_up(self) -> NoReturn:
         """Leave without having served. gunicorn's master ends the service for status 3, so it gets another when that runs."""
-        if self._guest.gives_up():
-            self._wake.wait(_PAUSE_S)
-            sys.exit(1)
-        sys.exit(CANNOT_BOOT)
+        pause_s = self._guest.gives_up()
+        if pause_s is None:
+            sys.exit(CANNOT_BOOT)
+        self._wake.wait(pause_s)
+        sys.exit(1)
 
     @property
     def _log(self) -> logging.Logger:
@@ -253,7 +252,11 @@ class ProxyWorker(Worker):
         """Return how this worker leaves. gunicorn's master kills graceful_timeout after TERM, on reload and on stop."""
         until_killed_s: float = self.cfg.graceful_timeout - _BEFORE_KILL_S
         process = self.prepared.settings.process
-        return Leave(process, lambda: False, lambda: self._is_fast, self._beat, max(0.0, until_killed_s))
+        return Leave(process, self.is_replaced, lambda: self._is_fast, self._beat, max(0.0, until_killed_s))
+
+    def is_replaced(self) -> bool:
+        """Return whether others serve on in its place. gunicorn's master says nothing; a newer configuration tells."""
+        return self.ppid == os.getppid() and self.prepared.board.told().generation > self.prepared.generation
 
     def _poke_master(self) -> None:
         """Make the master look at its workers now instead of within a second."""
@@ -319,12 +322,13 @@ class StandaloneWorker(ProxyWorker):
 
     def leave(self) -> Leave:
         """Return how this worker leaves: in peace while the master goes on, within graceful-timeout when that stops too."""
-        return Leave(self.prepared.settings.process, self._is_replaced, lambda: self._is_fast, self._beat)
+        return Leave(self.prepared.settings.process, self.is_replaced, lambda: self._is_fast, self._beat)
 
     def handle_int(self, _sig: int, _frame: FrameType | None) -> None:
         """INT: end, after what is in flight; a second one: at once."""
         self._interrupts += 1
         self._stop(is_fast=self._interrupts > 1)
 
-    def _is_replaced(self) -> bool:
+    def is_replaced(self) -> bool:
+        """Return whether the master goes on without it."""
         return self.ppid == os.getppid() and not self.prepared.board.is_stopping

@@ -42,6 +42,8 @@ class Leave:
     @property
     def limit(self) -> str:
         """The key that bounds it."""
+        if self._at_most_s < (self._wanted_s or math.inf):
+            return "gunicorn's graceful_timeout"
         return "reload-timeout" if self._is_replaced else "graceful-timeout"
 
     @property
@@ -54,5 +56,8 @@ class Leave:
         if self._is_replaced and not self._ask():
             self._is_replaced = False
             self._begun_s = self._clock()
-        wanted_s = self._process.reload_timeout_s if self._is_replaced else self._process.graceful_timeout_s
-        return min(wanted_s or math.inf, self._at_most_s) - (self._clock() - self._begun_s)
+        return min(self._wanted_s or math.inf, self._at_most_s) - (self._clock() - self._begun_s)
+
+    @property
+    def _wanted_s(self) -> float:
+        return self._process.reload_timeout_s if self._is_replaced else self._process.graceful_timeout_s

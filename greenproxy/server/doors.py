@@ -146,10 +146,10 @@ class Doors:
             if remaining_s <= 0:
                 self._log.warning("%s is over; connections that are cut: %d", leave.limit, self._open)
                 break
-            linger_s = leave.linger_s
-            if elapsed_s >= min(linger_s, (elapsed_s + remaining_s) / 2):
+            linger_s = min(leave.linger_s, (elapsed_s + remaining_s) / 2)
+            if elapsed_s >= linger_s:
                 for front in self._fronts:
-                    front.close_idle(also_new=elapsed_s >= 2 * linger_s)
+                    front.close_idle(for_s=linger_s, also_new=elapsed_s >= 2 * linger_s)
             leave.beat()
             gevent.sleep(_TICK_S)
         self._cut()

@@ -123,9 +123,9 @@ class Front:
             found.append(connection)
         return found
 
-    def close_idle(self, *, also_new: bool) -> None:
-        """Close the connections that wait for their next request; with `also_new` those that never sent one as well."""
-        for connection in list(self.idle):
+    def close_idle(self, *, for_s: float, also_new: bool) -> None:
+        """Close connections that have waited `for_s` seconds for their next request; with `also_new` for their first one too."""
+        for connection in self._older(self.idle, monotonic() - for_s):
             if also_new or connection.served:
                 connection.give_up_waiting()
 

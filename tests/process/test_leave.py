@@ -54,4 +54,5 @@ def test_zero_is_no_limit() -> None:
 
 
 def test_a_master_that_kills_earlier_is_respected() -> None:
-    assert Situation(is_replaced=False, at_most_s=5.0).after(1) == 4.0
+    it = Situation(is_replaced=True, at_most_s=5.0)
+    assert (it.after(1), it.leave.limit) == (4.0, "gunicorn's graceful_timeout")

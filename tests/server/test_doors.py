@@ -70,10 +70,17 @@ class Entrance:
         self.listener = self.doors._listeners[0]
 
     def _handle(self, request: Request) -> Response:
+        if request.path == "/download":
+            return Response(body=self._download())
         if request.path == "/slow":
             self.begun += 1
             self.gate.wait()
         return Response(body=request.target.encode())
+
+    def _download(self) -> Iterator[bytes]:
+        yield b"begun "
+        self.gate.wait()
+        yield b"ended"
 
     def connect(self) -> HubClient:
         """Return a client whose connection lies at least in the backlog."""
@@ -464,3 +471,16 @@ def test_a_drain_leaves_no_watcher(entrance: MakeEntrance) -> None:
     it.connect().ask(get("/", "Connection: close"))
     it.drain(Leaving(0.1)).join(5)
     assert watchers() == before
+
+
+def test_a_connection_that_gets_idle_during_the_drain_lingers_from_then(entrance: MakeEntrance) -> None:
+    it = entrance()
+    client = it.connect()
+    client.send(get("/download"))
+    while b"begun " not in client.buffer:
+        client.buffer += client.sock.recv(4096)
+    it.drain(Leaving(60.0, linger_s=0.3))
+    gevent.sleep(0.4)
+    it.gate.set()
+    assert client.answer().body == b"begun ended"
+    assert client.ask(get("/late")).says_close
