@@ -7,6 +7,7 @@ have several lines.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from io import FileIO
@@ -36,17 +37,29 @@ class LineFormatter(logging.Formatter):
 class ErrorLog(logging.Handler):
     """The handler behind the logger: a file, or standard error for `-`. `reopen` follows a file that was moved away.
 
-    Files are written without a buffer: on a full disk a line is lost, and nothing fails later in its place.
+    Files are written without a buffer: on a full disk a line is lost, and nothing fails later in its place. A file that is
+    made here belongs to `owner` (user and group id): a master that is root makes it, and its workers open it again.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, owner: tuple[int, int] | None = None) -> None:
         super().__init__()
         self._path = "" if path == "-" else path
+        self._owner = owner
         self._file = self._open()
         self.setFormatter(LineFormatter())
 
     def _open(self) -> FileIO | None:
-        return FileIO(self._path, "a") if self._path else None
+        if not self._path:
+            return None
+        if self._owner is not None and os.geteuid() == 0:
+            try:  # one that was there is not given away: in a folder of others it may be a link to anything
+                fresh = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            except FileExistsError:
+                pass
+            else:
+                os.fchown(fresh, *self._owner)
+                return FileIO(fresh, "a")
+        return FileIO(self._path, "a")
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line. A log that cannot be written must not disturb what it is about."""
@@ -85,12 +98,13 @@ class ErrorLog(logging.Handler):
         super().close()
 
 
-def set_up(path: str, level: str) -> ErrorLog:
+def set_up(path: str, level: str, owner: tuple[int, int] | None = None) -> ErrorLog:
     """Let the logger `greenproxy` write to `path` (`-`: standard error) from `level` on, instead of wherever it wrote before.
 
-    Raises OSError if the file cannot be opened; nothing has changed then.
+    A file that root makes is given to `owner` (user and group id). Raises OSError if the file cannot be opened; nothing has
+    changed then.
     """
-    handler = ErrorLog(path)
+    handler = ErrorLog(path, owner)
     logger = logging.getLogger(_LOGGER)
     for old in [each for each in logger.handlers if isinstance(each, ErrorLog)]:
         logger.removeHandler(old)

@@ -19,7 +19,7 @@ class MasterLog(Logger):
     def setup(self, cfg: Any) -> None:
         """Open the error log that `cfg` names. Raises OSError if that is not possible."""
         self.cfg = cfg
-        self._handler: ErrorLog = set_up(cfg.errorlog, cfg.loglevel)
+        self._handler: ErrorLog = set_up(cfg.errorlog, cfg.loglevel, (cfg.uid, cfg.gid))
         self.error_log = logging.getLogger("greenproxy")
 
     def info(self, msg: str, *args: object, **kwargs: Any) -> None:
