@@ -44,6 +44,11 @@ class Boots:
         """Whether a worker of this round could not serve what it was made for."""
         return self._numbers[_FAILED] == self.mine
 
+    @property
+    def are_hopeless(self) -> bool:
+        """Whether a worker of this round could not serve anything."""
+        return self._numbers[_HOPELESS] == self.mine
+
     # -------------------------------------------------------------- workers
 
     def served(self) -> None:

@@ -34,6 +34,7 @@ from greenproxy.process.prepared import Prepared, prepare
 from greenproxy.process.translation import conflicts, first_of, with_gunicorn_settings
 
 CANNOT_LISTEN, BAD_CONFIGURATION = 1, 2
+_PAUSE_S = 1.0
 _FILES = (".ini", ".conf")
 #: Stands where gunicorn wants an application, for those who name the file in GREENPROXY_CONFIG.
 _PLACEHOLDER = "greenproxy"
@@ -73,6 +74,7 @@ class Guest:
         self._arbiter = Arbiter()
         self._handed_over: dict[Address, list[Any]] = {}
         self._boots: Boots | None = None
+        self._is_retry = False  # whether the next worker comes after one that could not serve anything
         self._may_go_back = False  # what was read in this round is new, and not yet proved
 
     def prepare(self, app: Any, sockets: Sequence[Any], cfg: Any, log: Any) -> Prepared:
@@ -101,6 +103,7 @@ class Guest:
                 if is_reload:
                     self._tell("done", "")
         assert self._prepared is not None
+        self._is_retry = self._boots.are_hopeless
         return _with_first_door(self._prepared, sockets)
 
     def _begin(self) -> None:
@@ -198,12 +201,16 @@ class Guest:
         if self._boots is not None:
             self._boots.served()
 
-    def gives_up(self) -> bool:
-        """Note that a worker cannot serve; return whether others of this gunicorn have served. In the child."""
+    def gives_up(self) -> float | None:
+        """Note that a worker cannot serve anything; return how many seconds it waits for its end, so that gunicorn does not
+        start one after the other. None if no worker ever served: then gunicorn may end. In the child.
+        """
         if self._boots is None:
-            return False
+            return None
         self._boots.gave_up()
-        return self._boots.has_anybody_served
+        if not self._boots.has_anybody_served:
+            return None
+        return _PAUSE_S if self._is_retry else 0.0
 
     def departure(self, patience_s: float) -> Departure:
         """Return what a worker does that was told to end. In the child."""

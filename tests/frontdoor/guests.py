@@ -47,7 +47,8 @@ class Gunicorn(Process):
     def __init__(self, folder: Path, *flags: str, app: str = "greenproxy.ini", environ: dict[str, str] | None = None) -> None:
         (folder / "edge.py").write_text(MODULE)
         (folder / "greenproxy.ini").write_text(INI)
-        base = [sys.executable, "-m", "gunicorn", "-b", "127.0.0.1:0", "--no-control-socket", "-w", "2"]
+        script = str(Path(sys.executable).with_name("gunicorn"))  # after USR2 `python -m gunicorn` would find its own `http`
+        base = [sys.executable, script, "-b", "127.0.0.1:0", "--no-control-socket", "-w", "2"]
         super().__init__([*base, "-k", "greenproxy.worker.ProxyWorker", *flags, app], folder, environ)
 
     def __enter__(self) -> Gunicorn:
