@@ -28,12 +28,13 @@ from greenproxy.middleware.loading import bind
 from greenproxy.net.recycler import Recycler
 from greenproxy.net.resolver import Resolver
 from greenproxy.observability.access_log import AccessLog
-from greenproxy.observability.board import Board, State
+from greenproxy.observability.board import Board
 from greenproxy.observability.error_pages import error_response
 from greenproxy.observability.layout import Layout
 from greenproxy.observability.metrics import Metrics
 from greenproxy.observability.names import names_of, of_listener, statsd_gauges
 from greenproxy.observability.pulse import Pulse
+from greenproxy.observability.rows import State
 from greenproxy.observability.statsd import Statsd
 from greenproxy.observability.status import snapshot
 from greenproxy.observability.verdicts import read_verdicts

@@ -13,52 +13,23 @@ slot a name has. There are no locks: a slot has one writer, its worker; the rest
 
 from __future__ import annotations
 
-import enum
 import mmap
 import os
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from math import isnan, nan
 from time import monotonic, time
 from typing import Any
 
 from greenproxy.observability.layout import Columns, Layout, Names
 from greenproxy.observability.note import NOTE_BYTES, MasterNote, read_note, write_note
+from greenproxy.observability.rows import NO_NAMES, Row, State, add_up, named
 
-#: Workers write once a second; one that has not for so long counts no more. CLOCK_MONOTONIC is the same in all processes.
-STALE_S = 5.0
 _BYTES = 8
 _FUNERALS, _LAST_SEEN, _BOARD_HEAD = range(3)  # begun and ended burials; when the last of the buried wrote
 _PID, _STATE, _GENERATION, _STARTED, _STAMP, _SLOT_HEAD = range(6)
 _TRIES = 20
-
-
-class State(enum.IntEnum):
-    """What a worker does. One that is gone has left its counters behind, and nothing else."""
-
-    STARTING = 1
-    SERVING = 2
-    DRAINING = 3
-    GONE = 4
-
-
-@dataclass(frozen=True)
-class Row:
-    """One slot: a worker that has not been buried. `values` has what is not absent; `started_at` is the time of day."""
-
-    slot: int
-    pid: int
-    state: State
-    generation: int
-    started_at: float
-    silent_s: float  # since it wrote
-    values: Mapping[str, float]
-
-    @property
-    def is_living(self) -> bool:
-        """Whether it writes."""
-        return self.state is not State.GONE and self.silent_s < STALE_S
 
 
 class Board:
@@ -100,12 +71,14 @@ class Board:
     ) -> Layout:
         """Return the layout for a new configuration. For the master.
 
-        Names keep their columns while a worker that has them is on the board, or a layout in `keep` has them.
+        Names keep their columns while a worker that has them is on the board, and while a layout in `keep` has them. So do
+        those of the generation that serves and of the latest, whose workers may not have come to the board yet.
         """
         living = {int(self._head(slot, _GENERATION)) for slot in self._taken()}
-        newest = max(self._layouts, default=0)  # its workers may not have come to the board yet
-        self._layouts = {number: each for number, each in self._layouts.items() if number in living or number == newest}
-        layout, fresh = self._columns.assign(Names(gauges, counters, verdicts), [*self._layouts.values(), *keep])
+        living |= {self.told().generation, max(self._layouts, default=0)}
+        self._layouts = {number: each for number, each in self._layouts.items() if number in living}
+        self._layouts |= {each.generation: each for each in keep}
+        layout, fresh = self._columns.assign(Names(gauges, counters, verdicts), self._layouts.values())
         for column in fresh:
             self._numbers[self._born_at + column] = layout.generation
             self._numbers[self._heritage_at + column] = nan
@@ -125,7 +98,8 @@ class Board:
             self._numbers[_FUNERALS] += 1
 
     def _inherit(self, slot: int, layout: Layout) -> None:
-        for name, value in self._values(slot, layout, layout.generation):
+        cells = self._cells(self._values_at + slot * self._count, layout, layout.generation)
+        for name, value in named(layout, cells).items():
             at = self._heritage_at + layout.columns[name]
             if name in layout.counters:
                 before = self._numbers[at]
@@ -185,12 +159,12 @@ class Board:
 
     def rows(self, layout: Layout) -> list[Row]:
         """Return the workers that are not buried, lowest slot first, with what they have of a layout's names."""
-        return [self._row(slot, layout) for slot in self._taken()]
+        return [row for row in (self._row(slot, layout) for slot in self._taken()) if row.pid]
 
     def heritage(self, layout: Layout) -> tuple[dict[str, float], float]:
         """Return what those that are gone left of a layout's names, and how many seconds ago the last of them wrote."""
-        columns = self._numbers[self._heritage_at : self._heritage_at + layout.width].tolist()
-        return dict(self._present(columns, layout, layout.generation)), monotonic() - self._numbers[_LAST_SEEN]
+        left = named(layout, self._cells(self._heritage_at, layout, layout.generation))
+        return left, monotonic() - self._numbers[_LAST_SEEN]
 
     def totals(self, layout: Layout) -> dict[str, float]:
         """Return a layout's names with what all workers have of them together.
@@ -200,7 +174,7 @@ class Board:
         """
         for _ in range(_TRIES):  # a worker that is being buried must not count twice, or not at all
             funerals = self._numbers[_FUNERALS]
-            rows, (left, _) = self.rows(layout), self.heritage(layout)
+            rows, left = self.rows(layout), self._cells(self._heritage_at, layout, layout.generation)
             if funerals % 2 == 0 and self._numbers[_FUNERALS] == funerals:
                 break
         return add_up(layout, rows, left)
@@ -212,40 +186,32 @@ class Board:
     def _row(self, slot: int, layout: Layout) -> Row:
         at = self._heads_at + slot * _SLOT_HEAD
         pid, state, generation, started_at, stamp_s = self._numbers[at : at + _SLOT_HEAD].tolist()
-        values = dict(self._values(slot, layout, int(generation)))
-        return Row(slot, int(pid), State(int(state)), int(generation), started_at, monotonic() - stamp_s, values)
+        cells = self._cells(self._values_at + slot * self._count, layout, int(generation))
+        return Row(
+            slot=slot,
+            pid=int(pid),
+            state=State(int(state)) if state else State.STARTING,
+            generation=int(generation),
+            started_at=started_at,
+            silent_s=monotonic() - stamp_s,
+            layout=layout,
+            cells=cells,
+        )
 
-    def _values(self, slot: int, layout: Layout, generation: int) -> Iterator[tuple[str, float]]:
-        start = self._values_at + slot * self._count
-        return self._present(self._numbers[start : start + layout.width].tolist(), layout, generation)
-
-    def _present(self, columns: Sequence[float], layout: Layout, generation: int) -> Iterator[tuple[str, float]]:
-        """Yield what `columns`, written with the layout of a generation, have of this layout's names."""
-        oldest = min(generation, layout.generation)
+    def _cells(self, start: int, layout: Layout, generation: int) -> Sequence[float]:
+        """Return the columns of a layout, from what stands at `start` and was written with the layout of a generation."""
+        cells: Sequence[float] = self._numbers[start : start + layout.width].tolist()
         born = self._numbers[self._born_at : self._born_at + layout.width].tolist()
-        for name, column in layout.columns.items():
-            if born[column] <= oldest and not isnan(columns[column]):
-                yield name, columns[column]
+        oldest = min(generation, layout.generation)
+        if max(born, default=0) > oldest:
+            return [cell if since <= oldest else nan for cell, since in zip(cells, born, strict=True)]
+        return cells
 
     def _head(self, slot: int, which: int) -> float:
         return self._numbers[self._heads_at + slot * _SLOT_HEAD + which]
 
     def _set_head(self, slot: int, which: int, value: float) -> None:
         self._numbers[self._heads_at + slot * _SLOT_HEAD + which] = value
-
-
-def add_up(layout: Layout, rows: Iterable[Row], left: Mapping[str, float]) -> dict[str, float]:
-    """Return the totals of rows and of what is `left` of earlier workers, as `Board.totals` says."""
-    totals = {name: left.get(name, 0.0) for name in layout.counters}
-    voters: dict[str, int] = {}
-    for row in rows:
-        for name, value in row.values.items():
-            if name in layout.counters:
-                totals[name] += value
-            elif row.is_living and name not in layout.verdicts:
-                totals[name] = totals.get(name, 0.0) + value
-                voters[name] = voters.get(name, 0) + 1
-    return {name: total / voters[name] if name.endswith("/up") else total for name, total in totals.items()}
 
 
 class Slot:
@@ -267,7 +233,7 @@ class Slot:
     @property
     def speaks(self) -> bool:
         """Whether this worker sends the totals: the lowest slot of the newest generation among those that serve."""
-        living = [row for row in self._board.rows(self._layout) if row.is_living]
+        living = [row for row in self._board.rows(NO_NAMES) if row.is_living]
         speakers = [row for row in living if row.state is not State.STARTING] or living
         newest = max((row.generation for row in speakers), default=0)
         return self.index == min((row.slot for row in speakers if row.generation == newest), default=-1)

@@ -12,9 +12,10 @@ from time import monotonic
 import gevent
 from gevent.event import Event
 
-from greenproxy.observability.board import Board, Slot, State
+from greenproxy.observability.board import Board, Slot
 from greenproxy.observability.layout import Layout
 from greenproxy.observability.metrics import Metrics, Snapshot
+from greenproxy.observability.rows import State
 from greenproxy.observability.statsd import Statsd
 from greenproxy.observability.tally import Tally
 

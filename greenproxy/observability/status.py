@@ -12,9 +12,10 @@ from typing import Any
 
 from greenproxy import __version__
 from greenproxy.config.settings import ListenerSettings, RouteSettings, Settings, UpstreamSettings
-from greenproxy.observability.board import Board, Row, State, add_up
+from greenproxy.observability.board import Board
 from greenproxy.observability.layout import Layout
 from greenproxy.observability.names import RATES, RESPONSES, of_backend, of_listener, of_upstream, stems
+from greenproxy.observability.rows import Row, State, add_up
 from greenproxy.observability.verdicts import STATES
 
 _SILENT = "silent"  # the state of a worker that should write and does not: its hub is blocked, or it is dying
@@ -33,7 +34,7 @@ def snapshot(board: Board, layout: Layout, settings: Settings, pid: int | None =
         rows = [row for row in rows if row.pid == pid]
         if not rows:
             return None
-        numbers = add_up(layout, rows, {})
+        numbers = add_up(layout, rows, ())
     note = board.told()
     return {
         "version": __version__,

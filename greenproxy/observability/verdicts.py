@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from greenproxy.observability.board import Board, Row
+from greenproxy.observability.board import Board
 from greenproxy.observability.layout import Layout
+from greenproxy.observability.rows import Row
 
 #: For so long the opinions of the dead count.
 KEEP_S = 30.0

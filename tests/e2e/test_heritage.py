@@ -67,7 +67,7 @@ class Shop:
     def status(self, pid: int | None = None) -> dict[str, Any]:
         """Return what the admin listener tells of all workers, or of one."""
         target = "/api/status" if pid is None else f"/api/status?worker={pid}"
-        told: dict[str, Any] = json.loads(ask(self.running.address("admin"), get(target)).body)
+        told: dict[str, Any] = json.loads(ask(self.running.address("admin"), get(target, host="localhost")).body)
         return told
 
     def states(self, pid: int | None = None) -> list[str]:

@@ -9,8 +9,9 @@ from typing import TypeAlias
 import pytest
 
 from greenproxy.observability import board as board_module
-from greenproxy.observability.board import STALE_S, Board, State
+from greenproxy.observability.board import Board
 from greenproxy.observability.layout import Layout
+from greenproxy.observability.rows import STALE_S, State
 from tests.fakes import HandClock
 
 GAUGES = ("connections.active", "upstream/shop/blue/up")
@@ -270,3 +271,13 @@ def test_a_long_message_is_cut_between_characters() -> None:
     board.tell(reload_message="x" + "é" * 3000)
     assert board.told().reload_message == "x" + "é" * 1999
     board.close()
+
+
+def test_totals_of_many_are_the_same_however_they_are_added(board: Board, layout: Layout, as_worker: AsWorker) -> None:
+    as_worker(1)
+    board.claim(0, layout).write(values(3, 1, 10))  # nothing is absent here
+    as_worker(2)
+    board.claim(1, layout).write({"connections.active": 4, "requests": 1})  # and something there
+    as_worker(3)
+    board.claim(2, layout)
+    assert board.totals(layout) == values(7, 1, 11)

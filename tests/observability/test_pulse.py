@@ -9,10 +9,11 @@ import gevent
 import pytest
 
 from greenproxy.observability import pulse as module
-from greenproxy.observability.board import Board, State
+from greenproxy.observability.board import Board
 from greenproxy.observability.layout import Layout
 from greenproxy.observability.metrics import Metrics
 from greenproxy.observability.pulse import Pulse
+from greenproxy.observability.rows import State
 from tests.fakes import memory_logger
 from tests.hub import settle, until
 from tests.observability.exchanges import exchange, request

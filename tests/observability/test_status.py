@@ -21,9 +21,10 @@ from greenproxy.config.settings import (
     UpstreamSettings,
 )
 from greenproxy.observability import board as board_module
-from greenproxy.observability.board import STALE_S, Board, State
+from greenproxy.observability.board import Board
 from greenproxy.observability.layout import Layout
 from greenproxy.observability.names import names_of
+from greenproxy.observability.rows import STALE_S, State
 from greenproxy.observability.status import agreed_state, snapshot
 from greenproxy.observability.verdicts import STATES
 from tests.fakes import HandClock
