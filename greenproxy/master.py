@@ -388,10 +388,11 @@ class ProxyArbiter(Arbiter):
     def stop(self, graceful: bool = True) -> None:
         """End the workers, then the demo backends. Waits for both; a second INT or QUIT makes it fast."""
         self._is_stopping = True
-        self._estate.board.is_stopping = True  # also to workers that leave in peace, because others serve on
+        leaves_files = bool(self._successor.pid or self._predecessor.pid)  # to the one that goes on
+        # Also to workers that leave in peace, because others serve on.
+        self._estate.board.tell(is_stopping=True, is_one_of_two=leaves_files)
         self._notifier.stopping("stopping")
         self._reload.cancel()
-        leaves_files = bool(self._successor.pid or self._predecessor.pid)  # to the one that goes on
         for worker in list(self.WORKERS.values()):
             if not worker.has_served:  # nothing to finish, and user code that hangs in its import hears no signal
                 self.kill_worker(worker.pid, signal.SIGKILL)
