@@ -97,7 +97,8 @@ class Reloads:
 
     def _look(self, step: Step, old: set[int], leaving: Sequence[int]) -> None:
         for port in (self._site.port, *self._ports(step)):
-            self._expect(echo_from(port), f"{step}: no answer from port {port}")
+            why = no_echo_from(port)
+            self._expect(not why, f"{step}: no answer from port {port}: {why}")
         for port in leaving:
             self._expect(is_closed(port), f"{step}: port {port} is still open")
         new = set(self._proxy.workers()) - old
@@ -109,7 +110,8 @@ class Reloads:
         waiting = [ask(port, 0.5) for port in ports]
         yield
         for port, (sock, ident) in zip(ports, waiting, strict=True):
-            self._expect(is_answered(sock, ident), f"the request in flight at port {port} was lost")
+            why = what_is_wrong(sock, ident)
+            self._expect(not why, f"the request in flight at port {port} was lost: {why}")
 
     def _expect(self, is_right: bool, otherwise: str) -> None:
         if not is_right:
@@ -206,23 +208,24 @@ def ask(port: int, seconds: float = 0.0) -> tuple[socket.socket, str]:
     return sock, ident
 
 
-def is_answered(sock: socket.socket, ident: str) -> bool:
-    """Return whether the right answer comes; closes the connection."""
+def what_is_wrong(sock: socket.socket, ident: str) -> str:
+    """Return what is wrong with the answer to a single request, "" when nothing is; closes the connection."""
     reader = Reader(sock)
     with sock:
         try:
             head = reader.head()
-            return head.first[1] == "200" and b"".join(reader.body(head)) == echo_of(ident)
-        except (OSError, Ended, Malformed):
-            return False
+            body = b"".join(reader.body(head))
+        except (OSError, Ended, Malformed) as error:
+            return repr(error)
+    return "" if head.first[1] == "200" and body == echo_of(ident) else f"{head.first[1]} {body[:100]!r}"
 
 
-def echo_from(port: int) -> bool:
-    """Return whether a new connection is served."""
+def no_echo_from(port: int) -> str:
+    """Return why a new connection is not served, "" when it is."""
     try:
-        return is_answered(*ask(port))
-    except ConnectionError:
-        return False
+        return what_is_wrong(*ask(port))
+    except ConnectionError as error:
+        return repr(error)
 
 
 def is_closed(port: int, within_s: float = 3.0) -> bool:

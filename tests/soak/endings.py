@@ -136,7 +136,7 @@ def blocked(stage: Stage) -> None:
             gone = wait_until(lambda: set(before) - set(proxy.workers()), "the worker is gone", timeout_s + 20.0)
             wait_until(lambda: len(proxy.workers()) == 3, "three workers again")
             took_s = time.monotonic() - began_s
-            stage.check("worker replaced", len(gone) == 1 and took_s <= timeout_s + 2.5, f"{len(gone)} after {took_s:.1f} s")
+            stage.check("worker replaced", len(gone) == 1 and took_s <= timeout_s + 1.0, f"{len(gone)} after {took_s:.1f} s")
             spin.join()
             time.sleep(max(0.0, began_s + stage.seconds - time.monotonic()))
             report = stage.keep(load.finish())

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.processes import Process, children_of, wait_until
-from tests.soak.changes import echo_from, is_closed, leave, next_master
+from tests.soak.changes import is_closed, leave, next_master, no_echo_from
 from tests.soak.load import RunningLoad, everything
 from tests.soak.site import Site, in_work
 from tests.soak.stage import Stage
@@ -45,7 +45,7 @@ class Gunicorn(Process):
         self.start()
         try:
             wait_until(lambda: self.exit_status is not None or len(self.workers()) == 2, "two workers")
-            wait_until(lambda: echo_from(self._site.port), "an answer")
+            wait_until(lambda: not no_echo_from(self._site.port), "an answer")
         except BaseException:
             self.kill_all()
             raise
@@ -75,10 +75,12 @@ def reload(stage: Stage) -> None:
                 for workers, extra in ((3, (port,)), (1, (port,)), (2, ())):
                     process.configure(workers=workers, extra=extra)
                     _hup(process, workers)
-                    if not (echo_from(port) if extra else is_closed(port)):
-                        wrong.append(f"port {port} with {extra} in the file")
+                    if extra and (why := no_echo_from(port)):
+                        wrong.append(f"no answer from port {port}: {why}")
+                    elif not extra and not is_closed(port):
+                        wrong.append(f"port {port} is still open")
                 process.configure(workers=2, more="[listner:typo]\n")
-                _hup_refused(process)
+                _hup_refused(process, 2)
                 hups += 4
             report = load.finish()
         stage.check("what came of the reloads", not wrong, f"{hups} HUPs; {wrong or 'as it should'}")
@@ -98,9 +100,10 @@ def _hup(process: Gunicorn, workers: int) -> None:
     wait_until(are_new, f"{workers} new workers", 40.0)
 
 
-def _hup_refused(process: Gunicorn) -> None:
+def _hup_refused(process: Gunicorn, workers: int) -> None:
+    """Reload with a file that is broken: it is refused, and workers of the previous configuration replace each other."""
     before = process.log().count(_REFUSED)
-    process.send(signal.SIGHUP)
+    _hup(process, workers)
     wait_until(lambda: process.log().count(_REFUSED) > before, "the broken file is refused")
 
 
