@@ -224,7 +224,7 @@ class ProxyWorker(Worker):
         departure = self._guest.departure(self.cfg.graceful_timeout)
         if departure is Departure.NEVER:
             self._log.error("the new workers cannot start: worker %d goes on", os.getpid())
-            self.alive = True
+        self.alive = departure in (Departure.NEVER, Departure.ECHO)
         return departure is not Departure.NOW
 
     def _request_limit(self) -> int:

@@ -12,7 +12,9 @@ from enum import Enum
 from time import monotonic
 
 _BYTES = 8
-_ROUND, _SERVED, _FAILED, _HOPELESS = range(4)
+_ROUND, _SERVED, _FAILED, _HOPELESS, _GAVE_UP_AT = range(5)
+#: So long after the new ones gave up, gunicorn's master may still count them, and tell old ones once more to end.
+_ECHO_S = 1.5
 
 
 class Departure(Enum):
@@ -21,15 +23,17 @@ class Departure(Enum):
     NOW = "it ends"
     LATER = "it asks again, soon"
     NEVER = "it goes on, and forgets that it was told"
+    ECHO = "the same, because it was told once more of what it has forgotten"
 
 
 class Boots:
-    """Four numbers, each the last round in which something happened. Made by the master; `mine` is one's own copy's."""
+    """The last rounds in which this and that happened, and when workers gave up. Made by the master; `mine` is one's own."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
-        self._numbers = memoryview(mmap.mmap(-1, 4 * _BYTES)).cast("q")
+        self._numbers = memoryview(mmap.mmap(-1, 5 * _BYTES)).cast("q")
         self._clock = clock
         self._asked_at_s = 0.0
+        self._has_stayed = False
         self.mine = 0
 
     # -------------------------------------------------------------- the master
@@ -59,8 +63,10 @@ class Boots:
         """Note that this worker cannot serve what it was made for."""
         self._numbers[_FAILED] = max(self._numbers[_FAILED], self.mine)
 
-    def gave_up(self) -> None:
-        """Note that this worker cannot serve anything."""
+    def gave_up(self, *, is_retry: bool) -> None:
+        """Note that this worker cannot serve anything; `is_retry` if another one of its round had tried before its time."""
+        if not is_retry:
+            self._numbers[_GAVE_UP_AT] = int(self._clock() * 1000)
         self._numbers[_HOPELESS] = max(self._numbers[_HOPELESS], self.mine)
 
     @property
@@ -71,11 +77,14 @@ class Boots:
     def departure(self, patience_s: float) -> Departure:
         """Return what a worker does that was told to end; it waits no longer than `patience_s` for those of a later round."""
         current = self._numbers[_ROUND]
+        if self._has_stayed and current == self.mine and self._clock() < self._numbers[_GAVE_UP_AT] / 1000 + _ECHO_S:
+            return Departure.ECHO
         if current == self.mine or self._numbers[_SERVED] > self.mine:
             return Departure.NOW
         if self._numbers[_HOPELESS] > self.mine:
-            self.mine = current  # whoever tells it again means it
+            self.mine = current  # whoever tells it later means it
             self._asked_at_s = 0.0
+            self._has_stayed = True
             return Departure.NEVER
         self._asked_at_s = self._asked_at_s or self._clock()
         return Departure.NOW if self._clock() - self._asked_at_s >= patience_s else Departure.LATER

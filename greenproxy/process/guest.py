@@ -207,7 +207,7 @@ class Guest:
         """
         if self._boots is None:
             return None
-        self._boots.gave_up()
+        self._boots.gave_up(is_retry=self._is_retry)
         if not self._boots.has_anybody_served:
             return None
         return _PAUSE_S if self._is_retry else 0.0
