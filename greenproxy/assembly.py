@@ -32,7 +32,7 @@ from greenproxy.observability.board import Board
 from greenproxy.observability.error_pages import error_response
 from greenproxy.observability.layout import Layout
 from greenproxy.observability.metrics import Metrics
-from greenproxy.observability.names import names_of, of_listener, statsd_gauges
+from greenproxy.observability.names import names_of, of_listener
 from greenproxy.observability.pulse import Pulse
 from greenproxy.observability.rows import State
 from greenproxy.observability.statsd import Statsd
@@ -82,7 +82,7 @@ class House:
         self._access_log = None if process.access_log == "off" else AccessLog(process.access_log, process.access_log_format, log)
         self._fronts: list[Front] = []
         statsd = Statsd(process.statsd, process.statsd_prefix, process.statsd_tags, log) if process.statsd else None
-        self._pulse = Pulse(self._metrics, self._numbers, statsd, statsd_gauges(settings), log)
+        self._pulse = Pulse(self._metrics, self._numbers, statsd, settings, log)
         funnel = Funnel(self._metrics.finished, self._access_log.write if self._access_log else None, log)
         self._services = Services(self._recycler, funnel, self._error_page, self._doors.connection_closed)
         self._middlewares = {each.name: bind(each) for each in settings.middlewares}

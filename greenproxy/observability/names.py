@@ -15,9 +15,9 @@ from greenproxy.observability.metrics import metric_word
 
 RESPONSES = tuple(f"responses.{digit}xx" for digit in range(1, 6))
 RATES = ("requests_per_s", "errors_per_s")
+UPSTREAM_COUNTERS = ("requests", "failures", "retries")
 _GAUGES = ("connections.active", "connections.idle", *RATES)
 _COUNTERS = ("requests", "errors", *RESPONSES)
-_UPSTREAM_COUNTERS = ("requests", "failures", "retries")
 _BACKEND_GAUGES = ("up", "active", "idle")  # these go to statsd
 _BACKEND_COUNTERS = ("requests", "failures")
 
@@ -60,7 +60,7 @@ def names_of(settings: Settings) -> Names:
         counters.append(of_listener(listener.name, "requests"))
     for upstream in settings.upstreams:
         gauges += (of_upstream(upstream.name, what) for what in ("queued", "requests_per_s"))
-        counters += (of_upstream(upstream.name, what) for what in _UPSTREAM_COUNTERS)
+        counters += (of_upstream(upstream.name, what) for what in UPSTREAM_COUNTERS)
     for upstream in settings.upstreams:
         for stem in stems(upstream):
             gauges += (of_backend(stem, what) for what in (*_BACKEND_GAUGES, "state"))

@@ -12,9 +12,11 @@ from time import monotonic
 import gevent
 from gevent.event import Event
 
+from greenproxy.config.settings import Settings
 from greenproxy.observability.board import Board, Slot
 from greenproxy.observability.layout import Layout
 from greenproxy.observability.metrics import Metrics, Snapshot
+from greenproxy.observability.names import statsd_gauges
 from greenproxy.observability.rows import State
 from greenproxy.observability.statsd import Statsd
 from greenproxy.observability.tally import Tally
@@ -26,7 +28,7 @@ _BETWEEN_NEWS_S = 0.05  # when a hundred backends go down together, that is not 
 class Pulse:
     """`read` returns what the worker's rooms know of themselves, by the names on the board.
 
-    `shown` has the gauges that statsd gets, and what they are called there. Without `statsd` the board alone is served.
+    Without `statsd` the board alone is served.
     """
 
     def __init__(
@@ -34,15 +36,15 @@ class Pulse:
         metrics: Metrics,
         read: Callable[[], Mapping[str, float]],
         statsd: Statsd | None,
-        shown: Mapping[str, str],
+        settings: Settings,
         log: Logger,
     ) -> None:
         self._metrics = metrics
         self._read = read
         self._statsd = statsd
-        self._shown = shown
+        self._shown = statsd_gauges(settings)
         self._log = log
-        self._tally = Tally(monotonic())
+        self._tally = Tally(monotonic(), (upstream.name for upstream in settings.upstreams))
         self._state = State.STARTING
         self._board: Board | None = None
         self._layout: Layout | None = None

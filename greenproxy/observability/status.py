@@ -14,7 +14,7 @@ from greenproxy import __version__
 from greenproxy.config.settings import ListenerSettings, RouteSettings, Settings, UpstreamSettings
 from greenproxy.observability.board import Board
 from greenproxy.observability.layout import Layout
-from greenproxy.observability.names import RATES, RESPONSES, of_backend, of_listener, of_upstream, stems
+from greenproxy.observability.names import RATES, RESPONSES, UPSTREAM_COUNTERS, of_backend, of_listener, of_upstream, stems
 from greenproxy.observability.rows import Row, State, add_up
 from greenproxy.observability.verdicts import STATES
 
@@ -95,7 +95,7 @@ def _route(route: RouteSettings) -> dict[str, Any]:
 
 def _upstream(upstream: UpstreamSettings, numbers: Mapping[str, float], rows: Sequence[Row]) -> dict[str, Any]:
     told: dict[str, Any] = {"name": upstream.name}
-    told |= {what: _count(numbers, of_upstream(upstream.name, what)) for what in ("queued", "requests", "failures", "retries")}
+    told |= {what: _count(numbers, of_upstream(upstream.name, what)) for what in ("queued", *UPSTREAM_COUNTERS)}
     told["rates"] = {"requests_per_s": _rate(numbers, of_upstream(upstream.name, "requests_per_s"))}
     told["backends"] = [
         {

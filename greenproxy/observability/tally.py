@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 from greenproxy.observability.metrics import Snapshot
-from greenproxy.observability.names import RATES, RESPONSES, of_upstream
+from greenproxy.observability.names import RATES, RESPONSES, UPSTREAM_COUNTERS, of_upstream
 
 #: Rates are means over this many seconds.
 RATE_OVER_S = 10
 
 
 class Tally:
-    """Adds up snapshots, one a second. Upstreams are known by the first request that went to them."""
+    """Adds up snapshots, one a second, of a worker with these upstreams."""
 
-    def __init__(self, now_s: float) -> None:
+    def __init__(self, now_s: float, upstreams: Iterable[str]) -> None:
         self._counts: dict[str, int] = dict.fromkeys(("requests", "errors", *RESPONSES), 0)
         self._rated = {"requests_per_s": "requests", "errors_per_s": "errors"}  # a rate, and what it is the rate of
+        for upstream in upstreams:
+            self._counts |= {of_upstream(upstream, what): 0 for what in UPSTREAM_COUNTERS}
+            self._rated[of_upstream(upstream, RATES[0])] = of_upstream(upstream, "requests")
         self._past: deque[tuple[float, dict[str, int]]] = deque([(now_s, {})], maxlen=RATE_OVER_S + 1)
 
     def add(self, snapshot: Snapshot, now_s: float) -> None:
@@ -27,10 +31,8 @@ class Tally:
         for name, count in zip(RESPONSES, snapshot.responses[1:], strict=False):
             counts[name] += count
         for upstream, seen in snapshot.upstreams.items():
-            self._rated[of_upstream(upstream, RATES[0])] = of_upstream(upstream, "requests")
-            for what in ("requests", "failures", "retries"):
-                name = of_upstream(upstream, what)
-                counts[name] = counts.get(name, 0) + getattr(seen, what)
+            for what in UPSTREAM_COUNTERS:
+                counts[of_upstream(upstream, what)] += getattr(seen, what)
         self._past.append((now_s, {counted: counts[counted] for counted in self._rated.values()}))
 
     def values(self) -> dict[str, float]:

@@ -1,7 +1,8 @@
 """Verdicts: what workers think of backends, told over the board, so that a worker that begins need not find it out again.
 
-The living workers vote; only when none of them has an opinion, what those think that are gone since less than 30 seconds
-counts. Checks and traffic are two questions. Where as many say no as yes it is no: those who do have met a failure.
+Workers that serve vote. Only when none of them has an opinion those that start or drain do, to whom traffic shows nothing
+new, and only then those that are gone since less than 30 seconds. Checks and traffic are two questions. Where as many say
+no as yes it is no: those who do have met a failure.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import NamedTuple
 
 from greenproxy.observability.board import Board
 from greenproxy.observability.layout import Layout
-from greenproxy.observability.rows import Row
+from greenproxy.observability.rows import State
 
 #: For so long the opinions of the dead count.
 KEEP_S = 30.0
@@ -33,22 +34,23 @@ class Verdict(NamedTuple):
 
 def read_verdicts(board: Board, layout: Layout) -> dict[str, Verdict]:
     """Return what is thought of each backend, by its stem. A backend of which nothing is known is not there."""
-    rows = board.rows(layout)
+    serving: list[Mapping[str, float]] = []
+    others: list[Mapping[str, float]] = []
+    gone: list[Mapping[str, float]] = []
+    for row in board.rows(layout):
+        if row.is_living:
+            (serving if row.state is State.SERVING else others).append(row.values)
+        elif row.silent_s < KEEP_S:
+            gone.append(row.values)
     left, left_s = board.heritage(layout)
-    living = [row.values for row in rows if row.is_living]
-    gone: list[Mapping[str, float]] = [row.values for row in rows if _is_remembered(row)]
     if left_s < KEEP_S:
         gone.append(left)
     verdicts = {}
     for stem in {name.rpartition("/")[0] for name in layout.verdicts}:
-        verdict = _agreed(_opinions(stem, living)) or _agreed(_opinions(stem, gone))
+        verdict = next(filter(None, (_agreed(_opinions(stem, workers)) for workers in (serving, others, gone))), None)
         if verdict is not None:
             verdicts[stem] = verdict
     return verdicts
-
-
-def _is_remembered(row: Row) -> bool:
-    return not row.is_living and row.silent_s < KEEP_S
 
 
 def _opinions(stem: str, workers: Iterable[Mapping[str, float]]) -> list[tuple[int, float]]:

@@ -70,7 +70,7 @@ class Upstream:
         for stem, backend in zip(self._stems, self.backends, strict=True):
             if stem in verdicts:
                 backend.health.inherit(verdicts[stem])
-        self._roster.refresh()
+        self._roster.inherit()
 
     def start(self) -> None:
         """Begin to look up names, to check health and to sweep idle sockets.

@@ -48,6 +48,13 @@ class Roster:
             self._balancer.set_members(self.members)
         self.resting = tuple(backend for backend in allowed if backend.health.is_resting)
 
+    def inherit(self) -> None:
+        """Begin with what others know of the backends: when all are out, the next trial is when the first has rested."""
+        self.refresh()
+        if not self.members:
+            ends_s = [backend.health.verdict.rests_until_s for backend in self.resting]
+            self._next_trial_at_s = min([self._next_trial_at_s, *ends_s])
+
     def is_available(self) -> bool:
         """Return whether a request that comes now would be given to a backend, or at least wait for one."""
         now = self._clock()

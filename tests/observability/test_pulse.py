@@ -8,6 +8,7 @@ from typing import Any
 import gevent
 import pytest
 
+from greenproxy.config.settings import Settings
 from greenproxy.observability import pulse as module
 from greenproxy.observability.board import Board
 from greenproxy.observability.layout import Layout
@@ -44,7 +45,7 @@ class Worker:
         self.sender = Sender()
         self.numbers: dict[str, float] = {"connections.active": 3}
         self.logger, self.log = memory_logger()
-        self.pulse = Pulse(self.metrics, self.read, self.sender, {"connections.active": "shown"}, self.logger)  # type: ignore[arg-type]
+        self.pulse = Pulse(self.metrics, self.read, self.sender, Settings(), self.logger)  # type: ignore[arg-type]
         self.pulse.start(board, layout, index)
 
     def read(self) -> dict[str, float]:
@@ -84,7 +85,7 @@ def test_it_beats_by_itself(worker: Worker, board: Board, layout: Layout) -> Non
             gevent.sleep(0.001)
     until(lambda: worker.sender.sent[-1][0] == 0)
     assert sum(requests for requests, _ in worker.sender.sent) == 3
-    assert worker.sender.sent[-1][1] == {"shown": 3}
+    assert worker.sender.sent[-1][1] == {"connections.active": 3}
 
 
 def test_what_a_worker_becomes_is_told_at_once(worker: Worker, board: Board, layout: Layout) -> None:

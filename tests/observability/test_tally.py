@@ -21,7 +21,7 @@ def test_everything_is_counted_under_its_name() -> None:
     metrics.finished(proxied(retries=1))
     metrics.finished(proxied(status=502, reason="backend-closed"))
     metrics.finished(exchange(request(), status=499, reason="client-gone"))
-    tally = Tally(0.0)
+    tally = Tally(0.0, ["shop"])
     tally.add(metrics.drain(), 1.0)
     tally.add(metrics.drain(), 2.0)
     assert {name: value for name, value in tally.values().items() if not name.endswith("_per_s")} == {
@@ -39,14 +39,14 @@ def test_everything_is_counted_under_its_name() -> None:
 
 
 def test_counters_only_grow() -> None:
-    tally = Tally(0.0)
+    tally = Tally(0.0, ["shop"])
     for second in range(1, 4):
         one_second(tally, float(second), requests=5)
         assert tally.values()["requests"] == 5 * second
 
 
 def test_rates_are_means_of_the_last_ten_seconds() -> None:
-    tally = Tally(0.0)
+    tally = Tally(0.0, ["shop"])
     one_second(tally, 1.0, requests=100)
     assert tally.values()["requests_per_s"] == 100
     for second in range(2, 11):
@@ -57,10 +57,10 @@ def test_rates_are_means_of_the_last_ten_seconds() -> None:
 
 
 def test_rates_are_right_when_seconds_are_late() -> None:
-    tally = Tally(0.0)
+    tally = Tally(0.0, ["shop"])
     one_second(tally, 4.0, requests=8)
     assert tally.values()["requests_per_s"] == pytest.approx(2)
 
 
 def test_without_time_there_is_no_rate() -> None:
-    assert Tally(0.0).values()["requests_per_s"] == 0
+    assert Tally(0.0, ["shop"]).values()["requests_per_s"] == 0

@@ -11,6 +11,7 @@ import pytest
 from greenproxy.observability import board as board_module
 from greenproxy.observability.board import Board
 from greenproxy.observability.layout import Layout
+from greenproxy.observability.rows import State
 from greenproxy.observability.verdicts import KEEP_S, STATES, Verdict, read_verdicts
 from tests.fakes import HandClock
 
@@ -44,10 +45,10 @@ Say: TypeAlias = Callable[..., None]
 def say(board: Board, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Say:
     """Return a function that lets workers 1, 2, ... think each of these states, resting until `ends_s`."""
 
-    def say(*states: str, ends_s: float = 0.0, first: int = 1, layout: Layout = layout) -> None:
+    def say(*states: str, ends_s: float = 0.0, first: int = 1, layout: Layout = layout, doing: State = State.SERVING) -> None:
         for pid, state in enumerate(states, first):
             monkeypatch.setattr(os, "getpid", lambda pid=pid: pid)
-            board.claim(0, layout).write({NAMES[0]: STATES.index(state), NAMES[1]: ends_s})
+            board.claim(0, layout).write({NAMES[0]: STATES.index(state), NAMES[1]: ends_s}, doing)
 
     return say
 
@@ -128,3 +129,11 @@ def test_a_backend_that_comes_back_after_a_configuration_without_it_begins_anew(
     board.layout(("other",))
     again = board.layout((), (), NAMES)
     assert read_verdicts(board, again) == {}
+
+
+def test_workers_that_drain_are_asked_only_when_those_that_serve_know_nothing(board: Board, layout: Layout, say: Say) -> None:
+    say("down", "down", ends_s=900.0, doing=State.DRAINING)
+    say("unknown", first=3)
+    assert read_verdicts(board, layout) == {STEM: Verdict("down", 900.0)}
+    say("up", first=4)
+    assert read_verdicts(board, layout) == {STEM: Verdict("up", 0.0)}

@@ -334,6 +334,18 @@ def test_what_others_know_of_a_backend_is_believed_in_silence(house: MakeHouse) 
     assert shop.lease().backend.label == "a"  # one request tries it
 
 
+def test_when_all_rest_that_were_inherited_the_first_to_be_ripe_is_tried_then(house: MakeHouse) -> None:
+    shop = house(backend("a"), backend("b"), is_started=False, fail_timeout_s=10.0)
+    now_s = shop.clock()
+    shop.upstream.inherit({f"upstream/shop/http://{each}.test:80": Verdict("up", now_s + 3.0) for each in "ab"})
+    shop.upstream.start()
+    with pytest.raises(NoBackend):
+        shop.lease()
+    shop.clock.turn(3.0)
+    shop.lease().succeeded()
+    assert sorted(each.state for each in shop.upstream.backends) == ["down", "up"]
+
+
 def test_a_memory_stream_was_parked_by_the_pool(house: MakeHouse) -> None:
     shop = house()
     lease = shop.lease()
