@@ -122,7 +122,8 @@ class House:
         self._is_leaving = True
         self._pulse.become(State.DRAINING)
         note = self._board.told()
-        if not note.is_stopping and note.pid == os.getppid():  # else this is the end of all
+        is_end_of_all = note.is_stopping and not note.is_one_of_two
+        if not is_end_of_all and note.pid == os.getppid():
             self._side_doors.leave()
         self._doors.drain(leave)
         self._side_doors.close()

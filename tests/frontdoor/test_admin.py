@@ -15,7 +15,7 @@ from tests.client import Address, Answer, RawClient, get
 from tests.control.documents import document
 from tests.control.test_page import fields
 from tests.frontdoor.edge import edge, open_gate, request_in_flight
-from tests.processes import Proxy, wait_until
+from tests.processes import Proxy, is_running, wait_until
 from tests.scripted import ScriptedBackend
 
 HERE = "127.0.0.1:0"
@@ -245,3 +245,23 @@ def test_clients_of_the_admin_do_not_hold_up_a_stop(tmp_path: Path) -> None:
         with RawClient(("127.0.0.1", running.port("admin"))):
             assert running.stop(within_s=8) == 0
         assert idle.until_closed() == b""
+
+
+def test_after_an_upgrade_the_old_workers_leave_the_answers_to_the_new(tmp_path: Path) -> None:
+    path = str(tmp_path / "admin.sock")
+    with edge(tmp_path, admin="unix:admin.sock", workers="1") as old, request_in_flight(old, old.port()) as client:
+        old.send(signal.SIGUSR2)
+        new = int(old.wait_for_log(r"the new program starts \(pid (\d+)\)")[1])
+        try:
+            old.wait_for_log("the new program is ready")
+            old.send(signal.SIGTERM)
+            old.wait_for_log("stopping")
+            wait_until(lambda: status(path)["pid"] == new, "the new master's worker answers")
+            assert {(ask(path, "/readyz").body, status(path)["pid"]) for _ in range(20)} == {(b"ok\n", new)}
+            open_gate(old)
+            assert client.getresponse().status == 200
+            assert old.wait() == 0
+            assert status(path)["pid"] == new
+        finally:
+            os.kill(new, signal.SIGTERM)
+            wait_until(lambda: not is_running(new), "the new program has stopped")
