@@ -67,6 +67,9 @@ class Watchdog:
         self._record = self._log.makeRecord(self._log.name, logging.ERROR, __file__, 0, "", (), None)
         self._descriptor = os.dup(self._log_descriptor())
         os.set_inheritable(self._descriptor, False)
+        self._pid = os.getpid()
+        # A child that user code forks would wait at its end for the thread of faulthandler, which is not there.
+        os.register_at_fork(before=faulthandler.cancel_dump_traceback_later)
         self._stamp_s = monotonic()
         self._timer: Any = get_hub().loop.timer(_STAMP_EVERY_S * self._pace, _STAMP_EVERY_S * self._pace, ref=False)
         self._timer.start(self._stamp)
@@ -85,6 +88,9 @@ class Watchdog:
     # -------------------------------------------------------------- in the hub
 
     def _stamp(self) -> None:
+        if os.getpid() != self._pid:  # user code has forked, and nobody watches here
+            self._timer.stop()
+            return
         now_s = monotonic()
         gap_s, self._stamp_s = now_s - self._stamp_s, now_s
         if self._is_reported or gap_s >= _PLAIN_TEXT_AFTER_S * self._pace:

@@ -19,6 +19,7 @@ from tests.processes import Process, Proxy, is_running, wait_until
 
 #: Ways to block a hub. `while True: pass`, a system call that does not know gevent, and what never gives up the interpreter.
 MODULE = """
+import faulthandler
 import os
 import re
 import time
@@ -48,7 +49,16 @@ def counts() -> None:
     sum(range(150_000_000))
 
 
-ways = {"/spin": spins, "/sleep": sleeps, "/regex": backtracks, "/count": counts}
+def forks() -> None:
+    child = os.fork()
+    if not child:
+        time.sleep(0.5)  # which is gevent's here, and turns the hub that was inherited
+        faulthandler.cancel_dump_traceback_later()  # as the interpreter does at its end
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+ways = {"/fork": forks, "/spin": spins, "/sleep": sleeps, "/regex": backtracks, "/count": counts}
 
 
 def edge(request: Request, call_next: Handler) -> Response:
@@ -151,6 +161,12 @@ def test_worker_that_hangs_ends_itself_when_the_master_is_gone(tmp_path: Path) -
         os.kill(proxy.pid, signal.SIGKILL)
         wait_until(lambda: not is_running(worker), "it has ended itself")
         assert re.search(rf"the master is gone, and worker {worker}, blocked since \S+ s, ends itself", proxy.log())
+
+
+def test_child_that_user_code_forks_goes_on_with_the_hub(tmp_path: Path) -> None:
+    with proxy_of(tmp_path, worker_timeout="1s") as proxy:
+        before = proxy.workers()
+        assert get(proxy.port(), "/fork") in before
 
 
 def test_under_plain_gunicorn_its_log_tells_the_same(tmp_path: Path) -> None:
