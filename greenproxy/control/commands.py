@@ -23,6 +23,7 @@ SILENCE_S = 30.0
 #: A master kills what has not ended 2 s after graceful-timeout; then it has to clean up.
 _AFTER_GRACEFUL_S = 5.0
 _TICK_S = 0.05
+_LONGEST_TICK_S = 0.5  # whoever waits for long need not ask often: the answer costs a worker something
 _MASTERS_TRIES = 20
 
 
@@ -44,13 +45,13 @@ def _status(command: Command, environ: Mapping[str, str]) -> None:
         raise _missing(command, "admin", "where the state can be asked for, such as 127.0.0.1:9901")
     document = _client(command, process).status()
     if command.is_json:
-        print(json.dumps(document, indent=2, ensure_ascii=False))
+        print(json.dumps(document, indent=2, ensure_ascii=False), flush=True)
         return
     try:
         text = table(document)
     except (KeyError, TypeError, AttributeError):  # during an upgrade, say
         raise CannotDo(f"it is another version ({document.get('version')}); --json prints what it says") from None
-    print(text)
+    print(text, flush=True)
 
 
 def _stop(command: Command, environ: Mapping[str, str]) -> None:
@@ -139,7 +140,7 @@ def _reload_number(client: AdminClient, target: Target) -> int:
 
 def _outcome(client: AdminClient, target: Target, number: int) -> Mapping[str, Any]:
     """Wait for the end of the reload behind reload `number` and return what is said of it. Raises CannotDo."""
-    silent_since_s = time.monotonic()
+    begun_s = silent_since_s = time.monotonic()
     last = "the reload does not begin"
     while True:
         if target.has_gone:
@@ -156,4 +157,4 @@ def _outcome(client: AdminClient, target: Target, number: int) -> Mapping[str, A
                 return reload
         if time.monotonic() > silent_since_s + SILENCE_S:
             raise CannotDo(f"not heard of for {SILENCE_S:g} s, see the log: {last}")
-        time.sleep(_TICK_S)
+        time.sleep(min(_LONGEST_TICK_S, max(_TICK_S, (time.monotonic() - begun_s) / 10)))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -118,3 +121,15 @@ def test_after_a_crash_the_pid_file_is_stale(tmp_path: Path, capsys: pytest.Capt
         assert cli.main(["stop", "-c", str(proxy.file)], {}) == 1
         assert "is gone: it ended without cleaning up" in capsys.readouterr().err
         wait_until(lambda: not any(map(is_running, workers)), "the workers are gone")
+
+
+def test_status_into_a_pipe_that_nobody_reads_is_no_error(tmp_path: Path) -> None:
+    with controlled(tmp_path, workers="1") as proxy:
+        ours, theirs = os.pipe()
+        os.close(ours)
+        command = [sys.executable, "-m", "greenproxy", "status", "--json", "-c", str(proxy.file)]
+        try:
+            done = subprocess.run(command, env=proxy.environ, stdout=theirs, stderr=subprocess.PIPE, text=True, timeout=20)
+        finally:
+            os.close(theirs)
+        assert (done.returncode, done.stderr) == (0, "")
