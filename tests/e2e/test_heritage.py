@@ -167,6 +167,7 @@ def test_a_reload_changes_nothing_that_is_known_or_counted(shop: Shop) -> None:
 def test_a_backend_with_another_address_begins_as_unknown(shop: Shop, scripted: MakeBackend) -> None:
     shop.open(*BY_TRAFFIC)
     shop.who_answers(4)
+    wait_until(lambda: shop.states() == ["down", "up"], "it is known")
     healthy = scripted(name="one")
     shop.reload(shop.one.url, healthy.url)
     wait_until(lambda: shop.status()["generation"] == 2, "the new configuration serves")
