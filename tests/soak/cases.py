@@ -44,7 +44,7 @@ CASES = {
     for case in (
         Case("reload", changes.reload, 4.0, 60.0),
         Case("upgrade", changes.upgrade, 1.0, 20.0),
-        Case("kill-workers", endings.kill_workers, 2.5, 60.0),
+        Case("kill-workers", endings.kill_workers, 1.5, 60.0),
         Case("kill-master", endings.kill_master, 0.7, 2.0),
         Case("stop", endings.stop, 0.5, 2.0),
         Case("stop-download", endings.stop_download, 1.5, 8.0),

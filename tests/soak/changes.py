@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from tests.processes import Process, Proxy, children_of, is_running, wait_until
 from tests.soak.figures import grown
 from tests.soak.known import echo_of
-from tests.soak.load import RunningLoad, everything
+from tests.soak.load import RunningLoad
 from tests.soak.reading import Ended, Malformed, Reader
 from tests.soak.site import DIES, RAISES, Site
 from tests.soak.stage import Stage
 
+BROKEN = "\n[listner:typo]\nbind = :0\n[upstream:app\n"
 DONE, REFUSED, UNDONE = "reloaded", "reload refused", "reload undone"
 _OUTCOME = re.compile(f"info: ({DONE}): |error: ({REFUSED}|{UNDONE})")
 _HUPS_PER_S = 20 / 60
@@ -90,7 +91,7 @@ class Reloads:
         if step.evil == "taken":
             ports = (*ports, self._taken_port)
         elif step.evil == "broken":
-            more = "\n[listner:typo]\nbind = :0\n[upstream:app\n"
+            more = BROKEN
         elif step.evil:
             more = self._site.evil(step.evil)
         return self._site.ini(extra=ports, more=more, process={"workers": str(step.workers)})
@@ -127,7 +128,7 @@ def reload(stage: Stage) -> None:
     """HUP again and again with other workers and listeners; a broken file, a taken port, crashing middleware in between."""
     with stage.proxy(workers=str(BASE.workers)) as (site, proxy, _ports), socket.create_server(("127.0.0.1", 0)) as taken:
         reloads = Reloads(stage, site, proxy, taken.getsockname()[1])
-        with RunningLoad(stage.folder / "load", [("127.0.0.1", site.port)], everything(stage.factor)) as load:
+        with RunningLoad(stage.folder / "load", [("127.0.0.1", site.port)], stage.mix) as load:
             load.wait_until_answered(100)
             if stage.is_short:
                 for step in SHORT:
@@ -159,20 +160,37 @@ def _reload_for(stage: Stage, reloads: Reloads, proxy: Proxy) -> None:
 
 
 def upgrade(stage: Stage) -> None:
-    """USR2 starts a new master beside the old one, TERM ends the old one; nobody notices."""
+    """USR2 starts a new master beside the old one, TERM ends the old one; nobody notices, nor when the new one cannot start."""
+    wrong, pid_file = [], {"pid-file": "greenproxy.pid"}
     with stage.proxy(pid_file="greenproxy.pid") as (site, proxy, _ports):
-        with RunningLoad(stage.folder / "load", [("127.0.0.1", site.port)], everything(stage.factor)) as load:
+        with RunningLoad(stage.folder / "load", [("127.0.0.1", site.port)], stage.mix) as load:
             load.wait_until_answered(100)
-            pids, end_s = [proxy.pid], time.monotonic() + stage.seconds
-            stage.measure("start", proxy.pid, proxy.workers())
+            pids, end_s, extra = [proxy.pid], time.monotonic() + stage.seconds, site.extra_ports[0]
+            first = stage.measure("start", proxy.pid, proxy.workers())
             while len(pids) < 2 or time.monotonic() < end_s:
-                pids.append(next_master(stage, proxy, pids[-1], "greenproxy is ready"))
-                proxy.file.write_text(site.ini(extra=site.extra_ports[: len(pids) % 2], process={"pid-file": "greenproxy.pid"}))
-            stage.measure("end", pids[-1], children_of(pids[-1]))
+                if not stage.is_short:
+                    proxy.file.write_text(site.ini(process=pid_file) + BROKEN)
+                    fail_to_upgrade(proxy, pids[-1])
+                has_extra = len(pids) % 2 == 1
+                proxy.file.write_text(site.ini(extra=[extra] if has_extra else [], process=pid_file))
+                pids.append(next_master(stage, proxy, pids[-1], "the new program is ready"))
+                if why := no_echo_from(extra) if has_extra else "" if is_closed(extra) else "still open":
+                    wrong.append(f"upgrade {len(pids) - 1}, port {extra}: {why}")
+            last = stage.measure("end", pids[-1], children_of(pids[-1]))
             report = load.finish()
-        stage.check("upgrades", len(set(pids)) == len(pids) > 1, f"{len(pids) - 1}, exit status {proxy.exit_status}")
+        stage.check("upgrades", len(set(pids)) == len(pids) and not wrong, f"{len(pids) - 1}; {wrong or 'as it should'}")
+        stage.check("memory and descriptors are flat", not grown(first, last), grown(first, last) or "")
         stage.check_nothing_failed(report)
+        stage.check("exit status of the first", proxy.exit_status == 0, proxy.exit_status)
         leave(stage, pids[-1])
+
+
+def fail_to_upgrade(process: Process, pid: int) -> None:
+    """Ask for a new master that cannot start, and wait until that is told."""
+    gone = "is gone, this one goes on"
+    before = process.log().count(gone)
+    os.kill(pid, signal.SIGUSR2)
+    wait_until(lambda: process.log().count(gone) > before, "the upgrade has failed")
 
 
 def next_master(stage: Stage, process: Process, old: int, is_ready: str) -> int:

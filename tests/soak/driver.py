@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import random
 import signal
@@ -32,6 +33,8 @@ _SHORT_PAUSE_S = 0.02  # upper bound of a closed loop's pause: what is measured 
 _PAUSE_AFTER_FAILURE_S = 0.5  # whoever finds the door closed does not knock without end
 _THINK_S = 2.0
 _TICK_S = 0.05
+_RATE = 2_000_000  # of downloads, bytes/s
+_PIECES = 8  # in which uploads are sent
 
 Entry = dict[str, Any]
 
@@ -131,21 +134,21 @@ def slow(load: Load, client: Client, _entry: Entry) -> None:
     client.close()
 
 
-def upload(load: Load, client: Client, _entry: Entry) -> None:
-    """Send bodies of all sizes in both framings, some of them over a second or so."""
+def upload(load: Load, client: Client, entry: Entry) -> None:
+    """Send bodies of all sizes in both framings, some of them over `longest_s` seconds."""
     while not load.is_over.is_set():
         size = int(2 ** random.uniform(0, 21))
-        pause_s = random.choice((0.0, 0.01, 0.15))
+        pause_s = random.choice((0.0, 0.01, entry["longest_s"] / _PIECES))
         is_good = client.upload(size, is_chunked=random.random() < 0.5, pause_s=pause_s, sleep=gevent.sleep)
         load.pause(_SHORT_PAUSE_S if is_good else _PAUSE_AFTER_FAILURE_S)
     client.close()
 
 
-def download(load: Load, client: Client, _entry: Entry) -> None:
-    """Receive bodies of all sizes in both framings, which take up to two seconds."""
+def download(load: Load, client: Client, entry: Entry) -> None:
+    """Receive bodies of all sizes in both framings, which take up to `longest_s` seconds."""
     while not load.is_over.is_set():
-        size = int(2 ** random.uniform(10, 22))
-        is_good = client.download(size, 2_000_000, is_chunked=random.random() < 0.5)
+        size = int(2 ** random.uniform(10, math.log2(_RATE * entry["longest_s"])))
+        is_good = client.download(size, _RATE, is_chunked=random.random() < 0.5)
         load.pause(_SHORT_PAUSE_S if is_good else _PAUSE_AFTER_FAILURE_S)
     client.close()
 

@@ -11,7 +11,7 @@ import threading
 import time
 
 from tests.processes import Proxy, is_running, wait_until
-from tests.soak.load import RunningLoad, everything
+from tests.soak.load import RunningLoad
 from tests.soak.site import in_work
 from tests.soak.stage import Stage, told
 from tests.soak.tally import Failure, Report
@@ -35,7 +35,7 @@ def kill_workers(stage: Stage) -> None:
     kills: dict[int, float] = {}
     with stage.proxy(workers="3") as (site, proxy, _ports):
         target = [("127.0.0.1", site.port)]
-        with RunningLoad(stage.folder / "load", target, everything(stage.factor), routes=["stamped"]) as load:
+        with RunningLoad(stage.folder / "load", target, stage.mix, routes=["stamped"]) as load:
             load.wait_until_answered(100)
             stage.measure("start", proxy.pid, proxy.workers())
             end_s = time.monotonic() + stage.seconds
@@ -63,7 +63,7 @@ def kill_master(stage: Stage) -> None:
         target = [("127.0.0.1", site.port)]
         once = [{"kind": "once", "clients": 50, "seconds": min(2.0, stage.seconds)}]
         with (
-            RunningLoad(stage.folder / "load", target, everything(0.5 * stage.factor)) as load,
+            RunningLoad(stage.folder / "load", target, stage.mix) as load,
             RunningLoad(stage.folder / "once", target, once) as slow,
         ):
             load.wait_until_answered(100)
@@ -126,7 +126,7 @@ def blocked(stage: Stage) -> None:
     timeout_s = 3.0 if stage.is_short else 10.0
     with stage.proxy(workers="3", worker_timeout=f"{timeout_s}s") as (site, proxy, _ports):
         target = [("127.0.0.1", site.port)]
-        with RunningLoad(stage.folder / "load", target, everything(stage.factor), routes=["stamped"]) as load:
+        with RunningLoad(stage.folder / "load", target, stage.mix, routes=["stamped"]) as load:
             load.wait_until_answered(100)
             before = proxy.workers()
             began_s = time.monotonic()

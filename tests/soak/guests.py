@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.processes import Process, children_of, wait_until
 from tests.soak.changes import is_closed, leave, next_master, no_echo_from
-from tests.soak.load import RunningLoad, everything
+from tests.soak.load import RunningLoad
 from tests.soak.site import Site, in_work
 from tests.soak.stage import Stage
 
@@ -68,7 +68,7 @@ def reload(stage: Stage) -> None:
     hups, wrong = 0, []
     with gunicorn(stage) as (site, process, _ports):
         port = site.extra_ports[0]
-        with RunningLoad(stage.folder / "load", [("127.0.0.1", site.port)], everything(stage.factor)) as load:
+        with RunningLoad(stage.folder / "load", [("127.0.0.1", site.port)], stage.mix) as load:
             load.wait_until_answered(100)
             end_s = time.monotonic() + stage.seconds
             while not hups or time.monotonic() < end_s:
@@ -110,7 +110,7 @@ def _hup_refused(process: Gunicorn, workers: int) -> None:
 def upgrade(stage: Stage) -> None:
     """Plain gunicorn: USR2 starts a new one beside the old one, TERM ends the old one; nobody notices."""
     with gunicorn(stage) as (site, process, _ports):
-        with RunningLoad(stage.folder / "load", [("127.0.0.1", site.port)], everything(stage.factor)) as load:
+        with RunningLoad(stage.folder / "load", [("127.0.0.1", site.port)], stage.mix) as load:
             load.wait_until_answered(100)
             pids, end_s = [process.pid], time.monotonic() + stage.seconds
             while len(pids) < 2 or time.monotonic() < end_s:

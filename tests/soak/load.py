@@ -17,8 +17,11 @@ Mix = list[dict[str, Any]]
 _TIMEOUT_S = 30.0
 
 
-def everything(factor: float = 1.0) -> Mix:
-    """Return the mix of all kinds of clients: what is in it at factor 1 leaves some of two cores free."""
+def everything(factor: float = 1.0, longest_s: float = 2.0) -> Mix:
+    """Return the mix of all kinds of clients: what is in it at factor 1 leaves some of two cores free.
+
+    Uploads and downloads take up to `longest_s` seconds.
+    """
 
     def some(count: int) -> int:
         return max(1, round(count * factor))
@@ -29,8 +32,8 @@ def everything(factor: float = 1.0) -> Mix:
         {"kind": "thinking", "clients": some(40)},
         {"kind": "open", "rate": some(100), "clients": some(100)},
         {"kind": "slow", "clients": some(10)},
-        {"kind": "upload", "clients": some(4)},
-        {"kind": "download", "clients": some(6)},
+        {"kind": "upload", "clients": some(4), "longest_s": longest_s},
+        {"kind": "download", "clients": some(6), "longest_s": longest_s},
     ]
 
 

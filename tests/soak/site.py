@@ -129,7 +129,17 @@ def backends(folder: Path, count: int = 2) -> Iterator[list[int]]:
             (folder / f"backend{number}").mkdir()
             process = Process([sys.executable, "-m", "tests.soak.backend"], folder / f"backend{number}")
             started.append(running.enter_context(process))
-        yield [int(wait_until(backend.output, "a backend listens")) for backend in started]
+        yield [_port_of(backend) for backend in started]
+
+
+def _port_of(backend: Process) -> int:
+    """Return the port that a backend has printed, as soon as it has."""
+
+    def printed() -> str:
+        assert backend.exit_status is None, f"the backend has ended:\n{backend.log()}"
+        return backend.output()
+
+    return int(wait_until(printed, "a backend listens"))
 
 
 def in_work(ports: Sequence[int]) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.processes import Process, Proxy, children_of, is_running
 from tests.soak.figures import Figures, take
+from tests.soak.load import Mix, everything
 from tests.soak.site import Site, backends
 from tests.soak.tally import Failure, Report
 
@@ -66,6 +67,11 @@ class Stage:
         """Run two backends and yield what configurations are made of, and their ports."""
         with backends(self.folder) as ports:
             yield Site(self.folder, ports), ports
+
+    @property
+    def mix(self) -> Mix:
+        """All kinds of clients; in the short form without those that take seconds at the end."""
+        return everything(self.factor, 0.5 if self.is_short else 2.0)
 
     def check(self, what: str, is_right: bool, figure: object = "") -> None:
         """Note whether something holds, with what was measured."""
