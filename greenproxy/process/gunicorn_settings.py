@@ -159,9 +159,9 @@ _NOTHING = {
 }
 _REFUSED = {
     "certfile": "TLS is not available in this version: nothing is served in plain text where TLS was asked for",
-    "keyfile": "as `certfile`",
+    "keyfile": "TLS is not available in this version",
     "proxy_protocol": "the PROXY protocol is not available in this version",
-    "protocol": "anything but `http`",
+    "protocol": "only HTTP is spoken in this version",
     "paste": "a configuration file of greenproxy is no PasteDeploy file",
 }
 SETTINGS: Mapping[str, Setting] = {

@@ -27,7 +27,7 @@ def test_nothing_is_told_of_a_file_that_counts_as_it_is() -> None:
     assert untold(replace(FILE, process_keys=frozenset({"max-requests", "statsd", "workers"})), gunicorn()) == []
 
 
-@pytest.mark.parametrize("key", ["backlog", "error-log", "group", "log-level", "pid-file", "user"])
+@pytest.mark.parametrize("key", ["backlog", "error-log", "group", "log-level", "pid-file", "reload-timeout", "user"])
 def test_keys_that_gunicorn_has_for_itself_are_named_when_somebody_gave_them(key: str) -> None:
     assert untold(replace(FILE, process_keys=frozenset({key})), gunicorn()) == [key]
 
