@@ -6,7 +6,8 @@
 - `upload`: the id with SHA-256 and length of the request's body;
 - `download`, with `?size=BYTES&rate=BYTES_PER_S&chunked=1`: so much of the id's stream (rate 0: as fast as it goes).
 
-`/healthz` is for health checks, `/busy` says how many requests are in work here.
+`/healthz` is for health checks, `/busy` says how many requests are in work here, `/whose/ID` which worker brought that one (0:
+none that said so in `X-Worker`).
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from tests.soak.known import PERIOD_BYTES, echo_of, receipt, stretch
 from tests.soak.reading import Ended, Head, Reader
 
 _STEP_BYTES = 32768
+_MOST_KNOWN = 200_000
 _busy = 0
+_workers: dict[str, str] = {}  # by the id of the request
 
 
 def main() -> None:
@@ -56,17 +59,25 @@ def answer(sock: Any, reader: Reader, head: Head) -> None:
     global _busy
     _method, target, _version = head.first
     path, _, query = target.partition("?")
-    if path in ("/healthz", "/busy"):
-        body = str(_busy).encode()
+    if path in ("/healthz", "/busy") or path.startswith("/whose/"):
+        body = _workers.get(path.removeprefix("/whose/"), str(_busy) if path == "/busy" else "0").encode()
         sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
         return
     _, _route, what, ident = path.split("/")
+    if "x-worker" in head.fields:
+        _remember(ident, head.fields["x-worker"])
     options = {name: values[0] for name, values in parse_qs(query).items()}
     _busy += 1
     try:
         ANSWERS[what](sock, reader, head, ident, options)
     finally:
         _busy -= 1
+
+
+def _remember(ident: str, worker: str) -> None:
+    if len(_workers) >= _MOST_KNOWN:
+        del _workers[next(iter(_workers))]
+    _workers[ident] = worker
 
 
 def echo(sock: Any, reader: Reader, head: Head, ident: str, options: dict[str, str]) -> None:

@@ -9,14 +9,17 @@ import re
 import signal
 import threading
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 
 from tests.processes import Proxy, is_running, wait_until
 from tests.soak.load import RunningLoad
-from tests.soak.site import in_work
+from tests.soak.site import in_work, worker_of
 from tests.soak.stage import Stage, told
 from tests.soak.tally import Failure, Report
 
-#: A connection without an answer so far does not say whose it was; a failure so soon after a kill is counted to it.
+#: Whose a request was that no backend has seen, on a connection without an answer so far, nobody knows; its failure so soon
+#: after a kill is counted to that.
 _AT_ONCE_S = 0.3
 _GIB = 1024**3
 
@@ -30,10 +33,15 @@ def due_to(kills: dict[int, float], failure: Failure) -> bool:
     return any(failure.began_s - _AT_ONCE_S <= at_s <= failure.at_s <= at_s + _AT_ONCE_S for at_s in kills.values())
 
 
+def known(report: Report, ports: Sequence[int]) -> list[Failure]:
+    """Return the failures with the workers that backends know to have brought them."""
+    return [replace(failure, worker=failure.worker or worker_of(ports, failure.ident)) for failure in report.failures]
+
+
 def kill_workers(stage: Stage) -> None:
     """A worker is killed every second; nobody else's requests notice."""
     kills: dict[int, float] = {}
-    with stage.proxy(workers="3") as (site, proxy, _ports):
+    with stage.proxy(workers="3") as (site, proxy, ports):
         target = [("127.0.0.1", site.port)]
         with RunningLoad(stage.folder / "load", target, stage.mix, routes=["stamped"]) as load:
             load.wait_until_answered(100)
@@ -48,7 +56,7 @@ def kill_workers(stage: Stage) -> None:
             wait_until(lambda: len(proxy.workers()) == 3, "three workers again", 30.0)
             report = stage.keep(load.finish())
         stage.measure("end", proxy.pid, proxy.workers())
-        strays = [failure for failure in report.failures if not due_to(kills, failure)]
+        strays = [failure for failure in known(report, ports) if not due_to(kills, failure)]
         stage.check("requests answered", report.requests > 100, report.requests)
         stage.check("failures that no killed worker explains", not strays, told(strays) or f"0 of {report.failure_count}")
         per_kill = report.failure_count / max(1, len(kills))
@@ -124,7 +132,7 @@ def _were_cut(report: Report) -> bool:
 def blocked(stage: Stage) -> None:
     """A middleware that never lets go: its stack is in the log within 2 s, its worker is replaced, the others go on."""
     timeout_s = 3.0 if stage.is_short else 10.0
-    with stage.proxy(workers="3", worker_timeout=f"{timeout_s}s") as (site, proxy, _ports):
+    with stage.proxy(workers="3", worker_timeout=f"{timeout_s}s") as (site, proxy, ports):
         target = [("127.0.0.1", site.port)]
         with RunningLoad(stage.folder / "load", target, stage.mix, routes=["stamped"]) as load:
             load.wait_until_answered(100)
@@ -141,7 +149,7 @@ def blocked(stage: Stage) -> None:
             time.sleep(max(0.0, began_s + stage.seconds - time.monotonic()))
             report = stage.keep(load.finish())
         ends = dict.fromkeys(gone, began_s + took_s)
-        strays = [failure for failure in report.failures if not _in_blocked(ends, began_s, failure)]
+        strays = [failure for failure in known(report, ports) if not _in_blocked(ends, began_s, failure)]
         stage.check("failures in other workers", not strays, told(strays) or f"0 of {report.failure_count}")
         silence = report.longest_silence_s
         stage.check("longest time without any answer", silence < 1.0, f"{silence:.2f} s")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tests.processes import Process, wait_until
 
-#: `stamp` tells the client who answered; `spin` never lets go; the rest is what goes wrong in workers only, since the
-#: modules are imported in a process that is not patched before a configuration is used.
+#: `stamp` tells the backend who asks and the client who answered; `spin` never lets go. The rest goes wrong in workers only:
+#: before a configuration is used, its modules are imported in a process that is not patched.
 MODULE = """
 import os
 
@@ -21,6 +21,7 @@ from greenproxy import Handler, Request, Response
 
 
 def stamp(request: Request, call_next: Handler) -> Response:
+    request.headers["X-Worker"] = str(os.getpid())
     response = call_next(request)
     response.headers["X-Worker"] = str(os.getpid())
     return response
@@ -144,12 +145,19 @@ def _port_of(backend: Process) -> int:
 
 def in_work(ports: Sequence[int]) -> int:
     """Return how many requests the backends are at."""
-    total = 0
-    for port in ports:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        try:
-            connection.request("GET", "/busy")
-            total += int(connection.getresponse().read())
-        finally:
-            connection.close()
-    return total
+    return sum(_ask(port, "/busy") for port in ports)
+
+
+def worker_of(ports: Sequence[int], ident: str) -> int:
+    """Return the process id of the worker that brought this request to a backend, 0 when none did."""
+    return max(_ask(port, f"/whose/{ident}") for port in ports)
+
+
+def _ask(port: int, path: str) -> int:
+    """Return the number that a backend answers."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path)
+        return int(connection.getresponse().read())
+    finally:
+        connection.close()
