@@ -118,7 +118,7 @@ class ProxyArbiter(Arbiter):
         self._notifier = Notifier()
         self._inherited = take(os.environ)
         self._predecessor = Predecessor(self._inherited.predecessor, os.environ)
-        self._successor = Successor(self._say, self._notifier.main_is)
+        self._successor = Successor(self._say)
         self._is_ready = False  # all workers have served once
         self._is_stopping = False
 
@@ -158,8 +158,11 @@ class ProxyArbiter(Arbiter):
         self._is_ready = True
         missing = f", without demo backend {', '.join(demos.missing())}" if demos.missing() else ""
         self._say.info("greenproxy is ready: %s%s", _counted(self.num_workers), missing)
-        self._notifier.ready(f"serving with {_counted(self.num_workers)}")
+        self._tell_ready()
         self._predecessor.tell_ready()
+
+    def _tell_ready(self, more: str = "") -> None:
+        self._notifier.ready(f"serving with {_counted(self.num_workers)}{more}")
 
     # -------------------------------------------------------------- the workers
 
@@ -329,7 +332,7 @@ class ProxyArbiter(Arbiter):
         if state == "running":
             self._notifier.reloading("reloading")
         else:
-            self._notifier.ready(f"serving with {_counted(self.num_workers)}; the last reload was {state}")
+            self._tell_ready(f"; the last reload was {state}")
 
     # -------------------------------------------------------------- other signals
 
@@ -368,6 +371,8 @@ class ProxyArbiter(Arbiter):
         if self._predecessor.has_gone():
             self._say.info("the program before this one has gone: greenproxy %s goes on alone (pid %d)", __version__, self.pid)
             self._estate.take_pid_file_over(self.app)
+            if self._is_ready:  # told before, but then a service manager listened to nobody but the predecessor
+                self._tell_ready()
 
     def handle_winch(self) -> None:
         """WINCH: nothing. Terminals send it whenever they change their size."""
@@ -391,7 +396,10 @@ class ProxyArbiter(Arbiter):
         leaves_files = bool(self._successor.pid or self._predecessor.pid)  # to the one that goes on
         # Also to workers that leave in peace, because others serve on.
         self._estate.board.tell(is_stopping=True, is_one_of_two=leaves_files)
-        self._notifier.stopping("stopping")
+        if self._successor.is_ready:
+            self._notifier.main_is(self._successor.pid)  # not earlier: the end of the main process is that of the service
+        else:
+            self._notifier.stopping("stopping")
         self._reload.cancel()
         for worker in list(self.WORKERS.values()):
             if not worker.has_served:  # nothing to finish, and user code that hangs in its import hears no signal

@@ -252,11 +252,14 @@ class ProxyWorker(Worker):
         """Return how this worker leaves. gunicorn's master kills graceful_timeout after TERM, on reload and on stop."""
         until_killed_s: float = self.cfg.graceful_timeout - _BEFORE_KILL_S
         process = self.prepared.settings.process
-        return Leave(process, self.is_replaced, lambda: self._is_fast, self._beat, max(0.0, until_killed_s))
+        return Leave(process, self.is_replaced, self._others_serve, lambda: self._is_fast, self._beat, max(0.0, until_killed_s))
 
     def is_replaced(self) -> bool:
         """Return whether others serve on in its place. gunicorn's master says nothing; a newer configuration tells."""
         return self.ppid == os.getppid() and self.prepared.board.told().generation > self.prepared.generation
+
+    def _others_serve(self) -> bool:
+        return self.is_replaced() or self.prepared.board.told().is_one_of_two
 
     def _poke_master(self) -> None:
         """Make the master look at its workers now instead of within a second."""
@@ -322,7 +325,7 @@ class StandaloneWorker(ProxyWorker):
 
     def leave(self) -> Leave:
         """Return how this worker leaves: in peace while the master goes on, within graceful-timeout when that stops too."""
-        return Leave(self.prepared.settings.process, self.is_replaced, lambda: self._is_fast, self._beat)
+        return Leave(self.prepared.settings.process, self.is_replaced, self._others_serve, lambda: self._is_fast, self._beat)
 
     def handle_int(self, _sig: int, _frame: FrameType | None) -> None:
         """INT: end, after what is in flight; a second one: at once."""

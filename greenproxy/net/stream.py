@@ -93,6 +93,13 @@ class Stream:
         except BlockingIOError:
             return None
 
+    def has_arrived(self) -> bool:
+        """Return whether a byte is there to be read. Does not wait."""
+        try:
+            return bool(self.peek())
+        except OSError:
+            return False
+
     def peek_is_eof(self) -> bool:
         """Return whether the peer has closed its side, or broken the connection, and nothing is left to read."""
         try:

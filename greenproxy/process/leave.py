@@ -17,14 +17,16 @@ class Leave:
     """The end of one worker: reload-timeout as long as others serve on in its place, graceful-timeout from when all stop.
 
     `is_replaced()` says which of the two holds; it is asked on every turn, because a master may be told to stop while a
-    replaced worker still drains. `is_fast()` says that nothing is waited for, `beat()` gives a heartbeat. `at_most_s` bounds
-    both: a master that is not ours may kill earlier.
+    replaced worker still drains. `others_serve()` says whether the clients go on with somebody: with other workers, or with
+    another master's (USR2). `is_fast()` says that nothing is waited for, `beat()` gives a heartbeat. `at_most_s` bounds both
+    times: a master that is not ours may kill earlier.
     """
 
     def __init__(
         self,
         process: ProcessSettings,
         is_replaced: Callable[[], bool],
+        others_serve: Callable[[], bool],
         is_fast: Callable[[], bool],
         beat: Callable[[], None],
         at_most_s: float = math.inf,
@@ -32,6 +34,7 @@ class Leave:
     ) -> None:
         self._process = process
         self._ask = is_replaced
+        self._others_serve = others_serve
         self._at_most_s = at_most_s
         self._clock = clock
         self._is_replaced = is_replaced()
@@ -49,7 +52,7 @@ class Leave:
     @property
     def linger_s(self) -> float:
         """Seconds for which idle connections stay."""
-        return LINGER_WHEN_REPLACED_S if self._is_replaced else LINGER_S
+        return LINGER_WHEN_REPLACED_S if self._is_replaced or self._others_serve() else LINGER_S
 
     def remaining_s(self) -> float:
         """Return the seconds that are left; infinite without a limit."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from typing import Any, NoReturn
 
 from greenproxy.config.settings import Address
@@ -24,15 +24,15 @@ _CONTAINER_INIT = 1
 
 
 class Successor:
-    """What the predecessor knows of the other one. `on_ready(pid)` is called when that serves."""
+    """What the predecessor knows of the other one: `pid`, 0 when there is none, and whether it is ready."""
 
-    def __init__(self, log: logging.Logger, on_ready: Callable[[int], None]) -> None:
+    def __init__(self, log: logging.Logger) -> None:
         self._log = log
-        self._on_ready = on_ready
         self._folder = os.getcwd()
         self._pipe = -1
         self._said = b""
-        self.pid = 0  # 0: there is none
+        self.pid = 0
+        self.is_ready = False
 
     def start(self, sockets: Iterable[tuple[Address, Any]]) -> None:
         """Start it, with listening sockets and where they were to listen, or say in the log why that is not possible."""
@@ -60,7 +60,7 @@ class Successor:
             _become(sockets, theirs, self._folder)
         os.close(theirs)
         os.set_blocking(ours, False)
-        self._pipe, self._said = ours, b""
+        self._pipe, self._said, self.is_ready = ours, b"", False
 
     def look(self) -> None:
         """Take note of what it has said. Never waits."""
@@ -76,7 +76,7 @@ class Successor:
         self._close_pipe()
         if self._said == _IS_READY:
             self._log.info("the new program is ready: TERM to this one (pid %d) lets it go on alone", os.getpid())
-            self._on_ready(self.pid)
+            self.is_ready = True
 
     def reaped(self, pid: int, status: int) -> bool:
         """Return whether a child that has ended was the successor; if so, say what that means."""
@@ -86,7 +86,7 @@ class Successor:
         why = self._said.removeprefix(_IS_READY).decode(errors="replace") or how_it_ended(status)
         self._log.error("the new program (pid %d) is gone, this one goes on: %s", pid, why)
         self._close_pipe()
-        self.pid = 0
+        self.pid, self.is_ready = 0, False
         return True
 
     def _close_pipe(self) -> None:

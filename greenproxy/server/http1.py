@@ -60,11 +60,14 @@ class Connection:
         self._front.recycler.run(self._serve)
 
     def give_up_waiting(self) -> None:
-        """End a wait that took too long or is no longer wanted: silent connections close, half a head gets a 408."""
-        self.stream.unpark()
+        """End a wait that took too long or is no longer wanted: silent connections close, half a head gets a 408.
+
+        A request that has arrived in this very turn of the loop is served: closing would answer it with a reset.
+        """
         if self._front.reading.pop(self, self) is None:
+            self.stream.unpark()
             self._front.recycler.spawn(lambda: self._refuse(HeaderTimeout()))
-        else:
+        elif not self.stream.has_arrived():
             self.close()
 
     # -------------------------------------------------------------- reading heads

@@ -233,10 +233,12 @@ def test_the_service_manager_hears_of_everything(tmp_path: Path) -> None:
             hear("READY=1")
             proxy.send(signal.SIGUSR2)
             successor = int(proxy.wait_for_log(r"the new program starts \(pid (\d+)\)")[1])
-            hear(f"MAINPID={successor}")
+            proxy.wait_for_log("the new program is ready")
             proxy.stop()
-            hear("STOPPING=1")
+            hear(f"MAINPID={successor}")
+            assert f"MAINPID={successor}" in hear("READY=1")
             os.kill(successor, signal.SIGTERM)
+            hear("STOPPING=1")
             wait_until(lambda: not is_running(successor), "the successor has stopped")
 
 

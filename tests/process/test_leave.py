@@ -14,9 +14,16 @@ class Situation:
     def __init__(self, *, is_replaced: bool, reload_s: float = 600.0, at_most_s: float = math.inf) -> None:
         self.now_s = 100.0
         self.is_replaced = is_replaced
+        self.others_serve = False
         process = ProcessSettings(graceful_timeout_s=30.0, reload_timeout_s=reload_s)
         self.leave = Leave(
-            process, lambda: self.is_replaced, lambda: False, lambda: None, at_most_s=at_most_s, clock=lambda: self.now_s
+            process,
+            lambda: self.is_replaced,
+            lambda: self.others_serve,
+            lambda: False,
+            lambda: None,
+            at_most_s=at_most_s,
+            clock=lambda: self.now_s,
         )
 
     def after(self, seconds: float) -> float:
@@ -56,3 +63,9 @@ def test_zero_is_no_limit() -> None:
 def test_a_master_that_kills_earlier_is_respected() -> None:
     it = Situation(is_replaced=True, at_most_s=5.0)
     assert (it.after(1), it.leave.limit) == (4.0, "gunicorn's graceful_timeout")
+
+
+def test_idle_clients_of_a_master_that_has_a_successor_may_linger() -> None:
+    it = Situation(is_replaced=False)
+    it.others_serve = True
+    assert (it.leave.linger_s, it.leave.limit) == (LINGER_WHEN_REPLACED_S, "graceful-timeout")

@@ -169,6 +169,18 @@ def test_a_timeout_of_zero_is_none(front: MakeFront, setting: str) -> None:
     assert (half.answer().body, silent.ask(get("/silent")).body) == (b"/half", b"/silent")
 
 
+@pytest.mark.parametrize("served", [0, 1])
+def test_a_request_that_has_just_arrived_is_served_and_not_closed(front: MakeFront, served: int) -> None:
+    it = front(say_target)
+    client = it.connect()
+    for _ in range(served):
+        client.ask(get())
+    until(lambda: it.front.idle)
+    client.send(get("/late"))  # the loop has not turned since
+    it.front.close_idle(for_s=0.0, also_new=True)
+    assert client.answer().body == b"/late"
+
+
 def test_only_those_that_waited_too_long_are_closed(front: MakeFront) -> None:
     it = front(say_target, idle_timeout_s=0.1)
     old = it.connect()
