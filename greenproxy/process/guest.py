@@ -35,6 +35,8 @@ from greenproxy.process.translation import conflicts, first_of, with_gunicorn_se
 
 CANNOT_LISTEN, BAD_CONFIGURATION = 1, 2
 _PAUSE_S = 1.0
+#: Old workers give new ones so long to begin, however short graceful_timeout is: gunicorn does not kill on reload.
+_BOOT_S = 10.0
 _FILES = (".ini", ".conf")
 #: Stands where gunicorn wants an application, for those who name the file in GREENPROXY_CONFIG.
 _PLACEHOLDER = "greenproxy"
@@ -212,9 +214,11 @@ class Guest:
             return None
         return _PAUSE_S if self._is_retry else 0.0
 
-    def departure(self, patience_s: float) -> Departure:
+    def departure(self, graceful_s: float) -> Departure:
         """Return what a worker does that was told to end. In the child."""
-        return self._boots.departure(patience_s) if self._boots is not None else Departure.NOW
+        if self._boots is None:
+            return Departure.NOW
+        return self._boots.departure(max(graceful_s, _BOOT_S))
 
     def _go_back(self, cfg: Any, log: Any) -> None:
         assert self._previous is not None
