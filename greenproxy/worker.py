@@ -255,11 +255,11 @@ class ProxyWorker(Worker):
         return Leave(process, self.is_replaced, self._others_serve, lambda: self._is_fast, self._beat, max(0.0, until_killed_s))
 
     def is_replaced(self) -> bool:
-        """Return whether others serve on in its place. gunicorn's master says nothing; a newer configuration tells."""
-        return self.ppid == os.getppid() and self.prepared.board.told().generation > self.prepared.generation
+        """Return whether others serve on in its place. gunicorn's master says nothing; a later HUP tells."""
+        return self.ppid == os.getppid() and self._guest.is_replaced()
 
     def _others_serve(self) -> bool:
-        return self.is_replaced() or self.prepared.board.told().is_one_of_two
+        return self.is_replaced() or self.prepared.board.told().is_one_of_two or self._guest.another_master_serves()
 
     def _poke_master(self) -> None:
         """Make the master look at its workers now instead of within a second."""

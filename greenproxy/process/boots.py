@@ -12,7 +12,7 @@ from enum import Enum
 from time import monotonic
 
 _BYTES = 8
-_ROUND, _SERVED, _FAILED, _HOPELESS, _GAVE_UP_AT = range(5)
+_ROUND, _SERVED, _FAILED, _HOPELESS, _GAVE_UP_AT, _OTHER_MASTER = range(6)
 #: So long after the new ones gave up, gunicorn's master may still count them, and tell old ones once more to end.
 _ECHO_S = 1.5
 
@@ -30,7 +30,7 @@ class Boots:
     """The last rounds in which this and that happened, and when workers gave up. Made by the master; `mine` is one's own."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
-        self._numbers = memoryview(mmap.mmap(-1, 5 * _BYTES)).cast("q")
+        self._numbers = memoryview(mmap.mmap(-1, 6 * _BYTES)).cast("q")
         self._clock = clock
         self._asked_at_s = 0.0
         self._has_stayed = False
@@ -53,7 +53,21 @@ class Boots:
         """Whether a worker of this round could not serve anything."""
         return self._numbers[_HOPELESS] == self.mine
 
+    @property
+    def other_master(self) -> int:
+        """The process id of the master before this one, or after it (USR2), 0 if there never was one."""
+        return int(self._numbers[_OTHER_MASTER])
+
+    @other_master.setter
+    def other_master(self, pid: int) -> None:
+        self._numbers[_OTHER_MASTER] = pid
+
     # -------------------------------------------------------------- workers
+
+    @property
+    def is_past(self) -> bool:
+        """Whether there is a later round than one's own."""
+        return int(self._numbers[_ROUND]) > self.mine
 
     def served(self) -> None:
         """Note that this worker serves."""

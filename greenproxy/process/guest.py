@@ -112,6 +112,7 @@ class Guest:
         self._master_pid = os.getpid()
         self._handed_over = adopt(os.environ, os.getppid())
         self._boots = Boots()
+        self._boots.other_master = int(os.environ.get("GUNICORN_PID", 0))
         atexit.register(self._close)
 
     def _refuse(self, error: ConfigErrors | CannotListen, log: logging.Logger) -> None:
@@ -231,6 +232,23 @@ class Guest:
             log.error_log.error("%s", error)
         self._may_go_back = False
 
+    def is_replaced(self) -> bool:
+        """Return whether a reload has brought others in this worker's place. In the child."""
+        return self._boots is not None and self._boots.is_past
+
+    def another_master_serves(self) -> bool:
+        """Return whether another master has the same sockets (USR2). In the child."""
+        pid = self._boots.other_master if self._boots is not None else 0
+        if not pid:
+            return False
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
+
     # -------------------------------------------------------------- the other master, and the end
 
     def worker_exit(self, worker: Any) -> None:
@@ -238,6 +256,9 @@ class Guest:
         self._arbiter.worker_exit(worker)
 
     def _hand_over(self, server: Any) -> None:
+        """Tell the new program of our sockets, and the workers of the old one that there is another master. In the fork."""
+        if self._boots is not None:
+            self._boots.other_master = os.getpid()
         doors = self._prepared.doors if self._prepared is not None else ()
         hand_over(doors, server.cfg.env_orig, os.getppid())
 
