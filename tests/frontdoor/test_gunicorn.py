@@ -58,17 +58,6 @@ def test_reuse_port_of_gunicorn_works(tmp_path: Path) -> None:
         assert gunicorn.stop() == 0
 
 
-def test_hup_reads_the_file_again_and_keeps_the_listeners(tmp_path: Path) -> None:
-    with Gunicorn(tmp_path) as gunicorn:
-        before, second = gunicorn.workers(), gunicorn.second_port()
-        (tmp_path / "greenproxy.ini").write_text(INI + "\n[listener:third]\nbind = 127.0.0.1:0\nmiddleware = edge\n")
-        gunicorn.send(signal.SIGHUP)
-        third = int(gunicorn.wait_for_log(r"listening on http://127\.0\.0\.1:(\d+) \(third\)")[1])
-        wait_until(lambda: not set(gunicorn.workers()) & set(before), "the old workers are gone")
-        assert {get(port) in gunicorn.workers() for port in (gunicorn.port(), second, third)} == {True}
-        assert gunicorn.stop() == 0
-
-
 def test_address_that_moves_to_another_listener_on_hup_stays_open(tmp_path: Path) -> None:
     with Gunicorn(tmp_path) as gunicorn:
         before = gunicorn.workers()
@@ -96,15 +85,6 @@ def test_second_gunicorn_leaves_the_unix_socket_to_the_one_that_runs(tmp_path: P
             client.connect(str(path))
         assert gunicorn.stop() == 0
     assert not path.exists()
-
-
-def test_wrong_file_on_hup_costs_nothing(tmp_path: Path) -> None:
-    with Gunicorn(tmp_path) as gunicorn:
-        (tmp_path / "greenproxy.ini").write_text(INI + "\n[listner:third]\n")
-        gunicorn.send(signal.SIGHUP)
-        gunicorn.wait_for_log("the new configuration is refused, the previous one stays")
-        assert get(gunicorn.port()) in gunicorn.workers()
-        assert gunicorn.stop() == 0
 
 
 def test_stop_finishes_what_is_in_flight(tmp_path: Path) -> None:
