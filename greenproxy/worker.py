@@ -74,9 +74,6 @@ class ProxyWorker(Worker):
         super().__init__(age, ppid, sockets, app, timeout, cfg, log)
         self.born_s = monotonic()
         self.is_draining = False  # the master's note: it was told to end
-        for worker in ProxyWorker._siblings:
-            if worker.has_ended:
-                worker.prepared.board.bury(worker.pid)
         self.prepared = self.prepare()
         living = [worker for worker in ProxyWorker._siblings if not worker.has_ended]
         self.slot = free_slot(worker.slot for worker in living)

@@ -90,7 +90,7 @@ class Guest:
         assert self._boots is not None
         if is_new:
             self._cfg = cfg
-            self._arbiter.watch(cfg, self._hand_over)
+            self._arbiter.watch(cfg, self._hand_over, _bury)
             self._boots.begin_round()
             self._may_go_back = False
         elif self._may_go_back and not cfg.reload and self._boots.have_failed:
@@ -267,6 +267,11 @@ class Guest:
         if os.getpid() == self._master_pid and self._prepared is not None:
             for door in self._prepared.doors:
                 close_sockets(door.sockets, leaves_files=self._arbiter.is_one_of_two)
+
+
+def _bury(worker: Any) -> None:
+    """Let what a worker counted live on, and free its place on the board. In the master, when the worker has ended."""
+    worker.prepared.board.bury(worker.pid)
 
 
 def _with_first_door(prepared: Prepared, sockets: Sequence[Any]) -> Prepared:

@@ -55,9 +55,11 @@ class Arbiter:
     def __init__(self) -> None:
         self._server: Any = None
 
-    def watch(self, cfg: Any, before_exec: Callable[[Any], None]) -> None:
-        """Stand before two hooks of a configuration: to meet the master, and to be called before it becomes a new program."""
-        pre_fork, pre_exec = cfg.pre_fork, cfg.pre_exec
+    def watch(self, cfg: Any, before_exec: Callable[[Any], None], after_exit: Callable[[Any], None]) -> None:
+        """Stand before three hooks of a configuration, to meet the master, and to be called with it before it becomes a new
+        program, and with each worker that has ended.
+        """
+        pre_fork, pre_exec, child_exit = cfg.pre_fork, cfg.pre_exec, cfg.child_exit
 
         def meet(server: Any, worker: Any) -> None:
             self._server = server
@@ -67,6 +69,11 @@ class Arbiter:
             pre_exec(server)
             before_exec(server)
 
+        def reap(server: Any, worker: Any) -> None:
+            after_exit(worker)
+            child_exit(server, worker)
+
+        cfg.set("child_exit", reap)
         cfg.set("pre_fork", meet)
         cfg.set("pre_exec", hand)
 

@@ -58,13 +58,15 @@ def test_hooks_of_the_user_are_called_too() -> None:
 
     cfg.set("pre_fork", pre_fork)
     cfg.set("pre_exec", pre_exec)
+    cfg.set("child_exit", lambda _server, worker: called.append(f"child_exit {worker}"))
     arbiter = Arbiter()
-    arbiter.watch(cfg, lambda _server: called.append("ours"))
+    arbiter.watch(cfg, lambda _server: called.append("ours"), lambda worker: called.append(f"buried {worker}"))
 
     class Server:
         reexec_pid, master_pid = 0, 7
 
     cfg.pre_fork(Server(), None)
     cfg.pre_exec(Server())
-    assert called == ["pre_fork", "pre_exec", "ours"]
+    cfg.child_exit(Server(), 9)
+    assert called == ["pre_fork", "pre_exec", "ours", "buried 9", "child_exit 9"]
     assert arbiter.is_one_of_two
