@@ -173,11 +173,16 @@ def upgrade(stage: Stage) -> None:
                     fail_to_upgrade(proxy, pids[-1])
                 has_extra = len(pids) % 2 == 1
                 proxy.file.write_text(site.ini(extra=[extra] if has_extra else [], process=pid_file))
-                pids.append(next_master(stage, proxy, pids[-1], "the new program is ready"))
+                pids.append(next_master(proxy, pids[-1], "the new program is ready"))
+                if stage.is_short:
+                    continue  # the old one ends when the clients leave
+                wait_until_gone(stage, proxy, *pids[-2:])
                 if why := no_echo_from(extra) if has_extra else "" if is_closed(extra) else "still open":
                     wrong.append(f"upgrade {len(pids) - 1}, port {extra}: {why}")
             last = stage.measure("end", pids[-1], children_of(pids[-1]))
             report = load.finish()
+        if stage.is_short:
+            wait_until_gone(stage, proxy, *pids[-2:])
         stage.check("upgrades", len(set(pids)) == len(pids) and not wrong, f"{len(pids) - 1}; {wrong or 'as it should'}")
         stage.check("memory and descriptors are flat", not grown(first, last), grown(first, last) or "")
         stage.check_nothing_failed(report)
@@ -193,18 +198,25 @@ def fail_to_upgrade(process: Process, pid: int) -> None:
     wait_until(lambda: process.log().count(gone) > before, "the upgrade has failed")
 
 
-def next_master(stage: Stage, process: Process, old: int, is_ready: str) -> int:
+def next_master(process: Process, old: int, is_ready: str) -> int:
     """Have a master followed by a new one, which is up when `is_ready` stands in the log once more; return its id."""
-    file, ready = stage.folder / "greenproxy.pid", process.log().count(is_ready)
+    children, ready = set(children_of(old)), process.log().count(is_ready)
     os.kill(old, signal.SIGUSR2)
+    (new,) = wait_until(lambda: set(children_of(old)) - children, "the new master is there")
     wait_until(lambda: process.log().count(is_ready) > ready, "the new master is ready")
-    began_s = time.monotonic()
     os.kill(old, signal.SIGTERM)
+    return new
+
+
+def wait_until_gone(stage: Stage, process: Process, old: int, new: int) -> None:
+    """Wait until a master has ended that was told to, and the new one has its pid file."""
+    began_s = time.monotonic()
     if old == process.pid:
         process.wait(60.0)
     wait_until(lambda: not is_running(old), "the old master has ended", 60.0)
-    stage.say(f"old master {old} left {time.monotonic() - began_s:.1f} s after TERM")
-    return int(wait_until(lambda: file.exists() and file.read_text().strip() != str(old) and file.read_text(), "a new pid"))
+    file = stage.folder / "greenproxy.pid"  # which nobody has for a moment
+    wait_until(lambda: file.exists() and file.read_text().strip() == str(new), "the pid file is that of the new one")
+    stage.say(f"the old master {old} has ended, {time.monotonic() - began_s:.1f} s after TERM or a little more")
 
 
 def leave(stage: Stage, pid: int) -> None:

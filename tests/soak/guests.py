@@ -10,15 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.processes import Process, children_of, wait_until
-from tests.soak.changes import is_closed, leave, next_master, no_echo_from
+from tests.soak.changes import BROKEN, is_closed, leave, next_master, no_echo_from, wait_until_gone
 from tests.soak.load import RunningLoad
-from tests.soak.site import Site, in_work
+from tests.soak.site import RAISES, Site, in_work
 from tests.soak.stage import Stage
 
 _CONF = """
 bind = "127.0.0.1:{port}"
 workers = {workers}
-graceful_timeout = 20
+graceful_timeout = {graceful_s}
 pidfile = "greenproxy.pid"
 control_socket_disable = True
 """
@@ -29,8 +29,9 @@ _IS_UP = "Booting worker with pid"
 class Gunicorn(Process):
     """gunicorn with our worker class, its own configuration beside ours."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, graceful_s: int) -> None:
         self._site = site
+        self._graceful_s = graceful_s
         self.configure(workers=2)
         # Not `python -m gunicorn`: USR2 would start its __main__.py as a file, in whose folder `http` is another module.
         command = [str(Path(sys.executable).with_name("gunicorn")), "-c", "gunicorn.conf.py"]
@@ -38,7 +39,8 @@ class Gunicorn(Process):
 
     def configure(self, *, workers: int, extra: tuple[int, ...] = (), more: str = "") -> None:
         """Write both files."""
-        (self._site.folder / "gunicorn.conf.py").write_text(_CONF.format(port=self._site.port, workers=workers))
+        conf = _CONF.format(port=self._site.port, workers=workers, graceful_s=self._graceful_s)
+        (self._site.folder / "gunicorn.conf.py").write_text(conf)
         (self._site.folder / "greenproxy.ini").write_text(self._site.ini(extra=extra, more=more))
 
     def __enter__(self) -> Gunicorn:
@@ -59,33 +61,43 @@ class Gunicorn(Process):
 @contextmanager
 def gunicorn(stage: Stage) -> Iterator[tuple[Site, Gunicorn, list[int]]]:
     """Run two backends and gunicorn before them; yield the backends' ports too."""
-    with stage.site() as (site, ports), Gunicorn(site) as process:
+    with stage.site() as (site, ports), Gunicorn(site, 3 if stage.is_short else 20) as process:
         yield site, process, ports
 
 
 def reload(stage: Stage) -> None:
-    """Plain gunicorn: HUP again and again with other workers and further listeners, and a broken file in between."""
-    hups, wrong = 0, []
+    """Plain gunicorn: HUP again and again with other workers and listeners; a broken file, crashing middleware in between."""
+    wrong: list[str] = []
     with gunicorn(stage) as (site, process, _ports):
-        port = site.extra_ports[0]
         with RunningLoad(stage.folder / "load", [("127.0.0.1", site.port)], stage.mix) as load:
             load.wait_until_answered(100)
-            end_s = time.monotonic() + stage.seconds
+            hups, end_s = 0, time.monotonic() + stage.seconds
             while not hups or time.monotonic() < end_s:
-                for workers, extra in ((3, (port,)), (1, (port,)), (2, ())):
-                    process.configure(workers=workers, extra=extra)
-                    _hup(process, workers)
-                    if extra and (why := no_echo_from(port)):
-                        wrong.append(f"no answer from port {port}: {why}")
-                    elif not extra and not is_closed(port):
-                        wrong.append(f"port {port} is still open")
-                process.configure(workers=2, more="[listner:typo]\n")
+                for workers, has_extra in ((3, True), (2, False)) if stage.is_short else ((3, True), (1, True), (2, False)):
+                    wrong += _hup_listening(site, process, workers, has_extra)
+                    hups += 1
+                process.configure(workers=2, more=BROKEN)
                 _hup_refused(process, 2)
-                hups += 4
+                hups += 1
+                if not stage.is_short:
+                    process.configure(workers=2, more=site.evil(RAISES))
+                    _hup(process, 2)  # the new workers cannot start with that, and serve what was there before
+                    hups += 1
             report = load.finish()
         stage.check("what came of the reloads", not wrong, f"{hups} HUPs; {wrong or 'as it should'}")
         stage.check_nothing_failed(report)
         stage.check_exit(process)
+
+
+def _hup_listening(site: Site, process: Gunicorn, workers: int, has_extra: bool) -> list[str]:
+    """Reload with or without a further listener, and return what is wrong with it."""
+    port = site.extra_ports[0]
+    process.configure(workers=workers, extra=(port,) if has_extra else ())
+    _hup(process, workers)
+    if has_extra:
+        why = no_echo_from(port)
+        return [f"no answer from port {port}: {why}"] if why else []
+    return [] if is_closed(port) else [f"port {port} is still open"]
 
 
 def _hup(process: Gunicorn, workers: int) -> None:
@@ -114,8 +126,12 @@ def upgrade(stage: Stage) -> None:
             load.wait_until_answered(100)
             pids, end_s = [process.pid], time.monotonic() + stage.seconds
             while len(pids) < 2 or time.monotonic() < end_s:
-                pids.append(next_master(stage, process, pids[-1], _IS_UP))
+                pids.append(next_master(process, pids[-1], _IS_UP))
+                if not stage.is_short:
+                    wait_until_gone(stage, process, *pids[-2:])
             report = load.finish()
+        if stage.is_short:
+            wait_until_gone(stage, process, *pids[-2:])
         stage.check("upgrades", len(set(pids)) == len(pids) > 1, f"{len(pids) - 1}, exit status {process.exit_status}")
         stage.check_nothing_failed(report)
         leave(stage, pids[-1])

@@ -8,7 +8,7 @@ import pytest
 
 from tests.soak.cases import CASES
 
-NOT_YET = {"upgrade", "gunicorn-reload"}
+NOT_YET: set[str] = set()
 
 
 @pytest.mark.parametrize("name", sorted(CASES.keys() - NOT_YET))
