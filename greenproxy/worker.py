@@ -123,7 +123,7 @@ class ProxyWorker(Worker):
     # -------------------------------------------------------------- the start, in the child
 
     def init_process(self) -> None:
-        """Make this process gevent's, then set up and serve; returns when the worker has ended."""
+        """Make this process gevent's and leave the master's groups, set up and serve; returns when the worker has ended."""
         self._wake = Event()
         self._interrupts = 0
         self._is_fast = False
@@ -132,6 +132,7 @@ class ProxyWorker(Worker):
         for signum in self._guest.early_signals():
             if signum in STOP_SIGNALS:
                 self._stop(is_fast=signum != signal.SIGTERM)
+        leave_groups(self.cfg.uid, self.cfg.gid)
         gevent.reinit()
         monkey.patch_all()
         self._guest.watch_files(self.cfg)
@@ -312,12 +313,11 @@ class StandaloneWorker(ProxyWorker):
         return self.prepared.doors
 
     def init_process(self) -> None:
-        """Leave what is the master's, its groups and sockets that are not served here; then go on as every worker does."""
+        """Leave the master's sockets that are not served here, then go on as every worker does."""
         mine = [sock for door in self.doors() for sock in door.sockets]
         # Of a configuration on its way in or out: while anybody has such a socket open, clients connect to it and wait.
         close_sockets([sock for sock in self.sockets if sock not in mine], leaves_files=True)
         self.sockets = mine
-        leave_groups(self.cfg.uid, self.cfg.gid)
         super().init_process()
 
     def leave(self) -> Leave:

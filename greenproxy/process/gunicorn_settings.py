@@ -73,7 +73,7 @@ _GUNICORNS = {
     "user": "owns the Unix sockets of the other listeners too",
     "group": "owns the Unix sockets of the other listeners too",
     "umask": "for the Unix sockets of the other listeners too",
-    "initgroups": "",
+    "initgroups": "always, if there is a `user`: root's own groups are left",
     "pythonpath": "middleware is found there too",
     "errorlog": "our lines too",
     "loglevel": "our lines too",
