@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import http.client
 import os
+import pwd
+import shutil
 import signal
 import socket
 import stat
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic
 
@@ -114,6 +117,35 @@ def test_settings_of_gunicorn_beat_the_file_and_say_so(tmp_path: Path) -> None:
         wait_until(lambda: get(gunicorn.port()) and "GET / " in _read(tmp_path / "access.log"), "the access log goes on there")
         assert gunicorn.stop() == 0
     assert not (tmp_path / "gunicorn.pid").exists()
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Yield a folder that everybody may enter."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run workers as somebody else")
+def test_user_folder_and_paths_of_gunicorn_hold_for_workers_and_sockets(open_folder: Path) -> None:
+    (open_folder / "inner").mkdir()
+    (open_folder / "lib").mkdir()
+    gunicorn = Gunicorn(open_folder, "-c", str(open_folder / "gunicorn.conf.py"), app="../greenproxy.ini")
+    (open_folder / "edge.py").rename(open_folder / "lib" / "edge.py")
+    gunicorn.configure(
+        "chdir = 'inner'\npythonpath = '../lib'\nuser = 'nobody'\nworker_tmp_dir = '/dev/shm'\n"
+    )
+    with gunicorn:
+        assert get(gunicorn.second_port()) in gunicorn.workers()
+        nobody = pwd.getpwnam("nobody")
+        status = Path(f"/proc/{get(gunicorn.port())}/status").read_text()
+        assert f"Uid:\t{nobody.pw_uid}\t" in status
+        (groups,) = [line.split()[1:] for line in status.splitlines() if line.startswith("Groups:")]
+        assert sorted(map(int, groups)) == sorted(os.getgrouplist("nobody", os.getegid()))
+        assert (open_folder / "second.sock").stat().st_uid == nobody.pw_uid
+        assert gunicorn.stop() == 0
 
 
 @pytest.mark.parametrize(
