@@ -17,21 +17,19 @@ from typing import Any
 from gunicorn.app.wsgiapp import WSGIApplication
 from gunicorn.errors import HaltServer
 
-from greenproxy import __version__
 from greenproxy.config.errors import ConfigError, ConfigErrors
-from greenproxy.config.options import idle_variables, load_settings, parse
+from greenproxy.config.options import load_settings, parse
 from greenproxy.config.settings import Address, ListenerSettings, Settings
 from greenproxy.observability.board import Board
-from greenproxy.process.admin_listener import admin_listener
-from greenproxy.process.announcements import announce_upstreams
+from greenproxy.process.admin_listener import ADMIN, admin_listener
 from greenproxy.process.boots import Boots, Departure
 from greenproxy.process.checks import ambiguous_routes
 from greenproxy.process.gunicorn_settings import SETTINGS, Fate, given_with
 from greenproxy.process.handover import Arbiter, adopt, hand_over
 from greenproxy.process.listening import CannotListen, Door, at_hand_of, bound_address, close_sockets, open_doors, shown
-from greenproxy.process.precedence import what_does_not_count
+from greenproxy.process.precedence import announce
 from greenproxy.process.prepared import Prepared, prepare
-from greenproxy.process.translation import conflicts, first_of, with_gunicorn_settings
+from greenproxy.process.translation import first_of, with_gunicorn_settings
 
 CANNOT_LISTEN, BAD_CONFIGURATION = 1, 2
 _PAUSE_S = 1.0
@@ -73,7 +71,7 @@ class Guest:
         self._settings: Settings | None = None  # what was read last, before it was made to fit
         self._prepared: Prepared | None = None  # its doors are those beyond gunicorn's own addresses
         self._previous: Prepared | None = None  # what was served before that
-        self._arbiter = Arbiter()
+        self._arbiter = Arbiter(self._before_stop)
         self._handed_over: dict[Address, list[Any]] = {}
         self._boots: Boots | None = None
         self._is_retry = False  # whether the next worker comes after one that could not serve anything
@@ -217,7 +215,7 @@ class Guest:
 
     def departure(self, graceful_s: float) -> Departure:
         """Return what a worker does that was told to end. In the child."""
-        if self._boots is None:
+        if self._boots is None or self.is_stopping:
             return Departure.NOW
         return self._boots.departure(max(graceful_s, _BOOT_S))
 
@@ -234,7 +232,12 @@ class Guest:
 
     def is_replaced(self) -> bool:
         """Return whether a reload has brought others in this worker's place. In the child."""
-        return self._boots is not None and self._boots.is_past
+        return self._boots is not None and self._boots.is_past and not self.is_stopping
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether gunicorn stops."""
+        return self._prepared is not None and self._prepared.board.is_stopping
 
     def another_master_serves(self) -> bool:
         """Return whether another master has the same sockets (USR2). In the child."""
@@ -262,6 +265,16 @@ class Guest:
         doors = self._prepared.doors if self._prepared is not None else ()
         hand_over(doors, server.cfg.env_orig, os.getppid())
 
+    def _before_stop(self) -> None:
+        """Tell the workers, and let nobody wait for them behind a closed door; the admin listener stays to the end."""
+        if self._prepared is None:
+            return
+        is_one_of_two = self._arbiter.is_one_of_two
+        self._prepared.board.tell(is_stopping=True, is_one_of_two=is_one_of_two)
+        for door in self._prepared.doors:
+            if door.listener.protocol != ADMIN:
+                close_sockets(door.sockets, leaves_files=is_one_of_two)
+
     def _close(self) -> None:
         """Remove the files of Unix sockets, as gunicorn does with its own. Workers pass here too, and leave them."""
         if os.getpid() == self._master_pid and self._prepared is not None:
@@ -280,27 +293,3 @@ def _with_first_door(prepared: Prepared, sockets: Sequence[Any]) -> Prepared:
     assert first is not None
     first = replace(first, bind=tuple(bound_address(sock) for sock in sockets))
     return replace(prepared, doors=(Door(first, tuple(sockets)), *prepared.doors))
-
-
-def announce(written: Settings, settings: Settings, cfg: Any, bound: Sequence[Address], log: logging.Logger) -> None:
-    """Log what is served, what of the file and what of gunicorn's settings counts, and what does not."""
-    log.info("greenproxy %s serves %s", __version__, settings.source)
-    announce_upstreams(settings, log)
-    for line in idle_variables(os.environ, settings):
-        log.warning("%s", line)
-    for line in conflicts(written, settings):
-        log.info("%s", line)
-    first = first_of(written)
-    not_counting = what_does_not_count(written, first, cfg, bound) if first is not None else []
-    if not_counting:
-        log.warning("under gunicorn, which has its own, these do not count: %s", ", ".join(not_counting))
-    idle = given_with(cfg, Fate.NOTHING)
-    if isinstance(cfg.statsd_host, str):
-        idle.append("statsd_host (a Unix socket)")
-    if idle:
-        log.warning("these settings of gunicorn mean nothing to greenproxy (docs/gunicorn.md): %s", ", ".join(idle))
-    graceful_s = settings.process.graceful_timeout_s
-    if not 0 < graceful_s <= cfg.graceful_timeout:
-        log.warning("graceful-timeout is longer than gunicorn's, which is %d s: give it --graceful-timeout", cfg.graceful_timeout)
-    if settings.demos:
-        log.info("demo backends are not started under gunicorn: greenproxy demo --bind ADDRESS --name NAME does")

@@ -50,10 +50,14 @@ def hand_over(doors: Iterable[Door], environ: MutableMapping[str, str], master: 
 
 
 class Arbiter:
-    """gunicorn's master as its own hooks show it to us: what we must know of it is in no argument of a worker."""
+    """gunicorn's master as its own hooks show it to us: what we must know of it is in no argument of a worker.
 
-    def __init__(self) -> None:
+    `before_stop` is called when it begins to stop, for which there is no hook: once, or twice.
+    """
+
+    def __init__(self, before_stop: Callable[[], None]) -> None:
         self._server: Any = None
+        self._before_stop = before_stop
 
     def watch(self, cfg: Any, before_exec: Callable[[Any], None], after_exit: Callable[[Any], None]) -> None:
         """Stand before three hooks of a configuration, to meet the master, and to be called with it before it becomes a new
@@ -62,7 +66,9 @@ class Arbiter:
         pre_fork, pre_exec, child_exit = cfg.pre_fork, cfg.pre_exec, cfg.child_exit
 
         def meet(server: Any, worker: Any) -> None:
-            self._server = server
+            if self._server is None:
+                self._server = server
+                server.stop = self._announced(server.stop)
             pre_fork(server, worker)
 
         def hand(server: Any) -> None:
@@ -76,6 +82,13 @@ class Arbiter:
         cfg.set("child_exit", reap)
         cfg.set("pre_fork", meet)
         cfg.set("pre_exec", hand)
+
+    def _announced(self, stop: Callable[[bool], None]) -> Callable[[bool], None]:
+        def announced(graceful: bool = True) -> None:
+            self._before_stop()
+            stop(graceful)
+
+        return announced
 
     @property
     def is_one_of_two(self) -> bool:
