@@ -91,6 +91,8 @@ def test_stop_finishes_what_is_in_flight(tmp_path: Path) -> None:
     with Gunicorn(tmp_path) as gunicorn, request_in_flight(gunicorn, gunicorn.port()) as client:
         gunicorn.send(signal.SIGTERM)
         gunicorn.wait_for_log("Handling signal: term")
+        wait_until(lambda: not answers("127.0.0.1", gunicorn.port()), "nobody else gets in")
+        wait_until(lambda: not answers("127.0.0.1", gunicorn.second_port()), "nor by the other door")
         open_gate(gunicorn)
         assert client.getresponse().getheader("Connection") == "close"
         assert gunicorn.wait() == 0

@@ -142,5 +142,8 @@ def test_worker_that_gets_quit_ends_at_once_and_one_that_gets_term_when_it_is_do
                 os.kill(worker, signal.SIGQUIT)
             assert client.getresponse().status == 503
         gunicorn.renewed(before)
-        assert get(gunicorn.port()) in gunicorn.workers()
-        assert gunicorn.stop() == 0
+        (tmp_path / "arrived").unlink()
+        with request_in_flight(gunicorn, gunicorn.port()) as client:
+            gunicorn.send(signal.SIGINT)
+            assert client.getresponse().status == 503
+        assert gunicorn.wait() == 0
