@@ -43,6 +43,7 @@ CASES = {
     case.name: case
     for case in (
         Case("reload", changes.reload, 4.0, 60.0),
+        Case("retire", changes.retire, 1.0, 30.0),
         Case("upgrade", changes.upgrade, 1.0, 20.0),
         Case("kill-workers", endings.kill_workers, 1.5, 60.0),
         Case("kill-master", endings.kill_master, 0.7, 2.0),

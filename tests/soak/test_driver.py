@@ -134,7 +134,7 @@ def test_honest_server_is_believed_on_one_connection(scripted: MakeBackend) -> N
 def test_everything_is_asked_and_checked_where_all_is_well(tmp_path: Path) -> None:
     with (
         backends(tmp_path, 1) as ports,
-        RunningLoad(tmp_path / "load", [("127.0.0.1", ports[0])], everything(0.2)) as load,
+        RunningLoad(tmp_path / "load", [("127.0.0.1", ports[0])], everything(0.2, 0.5)) as load,
     ):
         load.wait_until_answered(200)
         report = load.finish()

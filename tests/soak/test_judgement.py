@@ -6,9 +6,9 @@ import socket
 
 import pytest
 
-from tests.soak.changes import is_closed
 from tests.soak.endings import due_to, is_shut_out
 from tests.soak.figures import Figures, grown
+from tests.soak.single import is_closed
 from tests.soak.stage import Stage, Verdict
 from tests.soak.tally import Failure
 
