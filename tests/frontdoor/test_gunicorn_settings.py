@@ -134,9 +134,7 @@ def test_user_folder_and_paths_of_gunicorn_hold_for_workers_and_sockets(open_fol
     (open_folder / "lib").mkdir()
     gunicorn = Gunicorn(open_folder, "-c", str(open_folder / "gunicorn.conf.py"), app="../greenproxy.ini")
     (open_folder / "edge.py").rename(open_folder / "lib" / "edge.py")
-    gunicorn.configure(
-        "chdir = 'inner'\npythonpath = '../lib'\nuser = 'nobody'\nworker_tmp_dir = '/dev/shm'\n"
-    )
+    gunicorn.configure("chdir = 'inner'\npythonpath = '../lib'\nuser = 'nobody'\nworker_tmp_dir = '/dev/shm'\n")
     with gunicorn:
         assert get(gunicorn.second_port()) in gunicorn.workers()
         nobody = pwd.getpwnam("nobody")
