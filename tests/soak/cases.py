@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.soak import changes, endings, guests
+from tests.soak import changes, chaos, endings, guests
 from tests.soak.stage import Stage
 
 
 @dataclass(frozen=True)
 class Case:
-    """One case. `run` does it and notes in the stage's verdict what held."""
+    """One case. `run` does it and notes in the stage's verdict what held. With 0 for `short_s` it has no short form."""
 
     name: str
     run: Callable[[Stage], None]
@@ -50,8 +50,9 @@ CASES = {
         Case("stop", endings.stop, 0.5, 2.0),
         Case("stop-download", endings.stop_download, 1.5, 8.0),
         Case("blocked", endings.blocked, 2.0, 20.0),
-        Case("gunicorn-reload", guests.reload, 0.0, 60.0),
-        Case("gunicorn-upgrade", guests.upgrade, 0.0, 20.0),
+        Case("chaos", chaos.chaos, 0.0, 45.0),
+        Case("gunicorn-reload", guests.reload, 0.1, 60.0),
+        Case("gunicorn-upgrade", guests.upgrade, 0.1, 20.0),
         Case("gunicorn-stop", guests.stop, 0.5, 2.0),
     )
 }

@@ -21,7 +21,7 @@ from tests.soak.stage import Stage
 BROKEN = "\n[listner:typo]\nbind = :0\n[upstream:app\n"
 DONE, REFUSED, UNDONE = "reloaded", "reload refused", "reload undone"
 _OUTCOME = re.compile(f"info: ({DONE}): |error: ({REFUSED}|{UNDONE})")
-_BEGUN = "info: reloading "
+_BEGUN, _ENDS = "info: reloading ", (f"{DONE}: ", REFUSED, UNDONE)
 _HUPS_PER_S = 20 / 60
 
 
@@ -82,6 +82,16 @@ class Reloads:
         if step.outcome == DONE:
             self._open = self._ports(step)
             self._look(step, old, leaving)
+
+    def begin(self, step: Step) -> None:
+        """Change the file and send HUP; wait for nothing."""
+        self._proxy.file.write_text(self._ini(step))
+        self._hup(1)
+
+    def is_running(self) -> bool:
+        """Return whether a reload is under way, or one that was asked for has not begun."""
+        begun, ended = self._proxy.log().rfind(_BEGUN), max(self._proxy.log().rfind(outcome) for outcome in _ENDS)
+        return begun > ended
 
     def _hup(self, count: int) -> None:
         """Send HUP, and further ones while the reload is under way."""

@@ -8,10 +8,8 @@ import pytest
 
 from tests.soak.cases import CASES
 
-NOT_YET: set[str] = set()
 
-
-@pytest.mark.parametrize("name", sorted(CASES.keys() - NOT_YET))
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.short_s])
 def test_what_must_hold_under_load_holds(tmp_path: Path, name: str) -> None:
     stage = CASES[name].short(tmp_path)
     assert stage.verdict.is_right, "\n".join(stage.verdict.wrongs())
