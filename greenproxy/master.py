@@ -114,7 +114,8 @@ class ProxyArbiter(Arbiter):
         self._load = load
         self._estate = Estate(self.log, os.getpid())
         self._reload: Reload[ProxyApplication] = Reload(self, self._say)
-        self._respawn = Respawn()
+        self._respawn = Respawn()  # while workers die
+        self._refork = Respawn()  # while there is no room for one more process
         self._notifier = Notifier()
         self._inherited = take(os.environ)
         self._predecessor = Predecessor(self._inherited.predecessor, os.environ)
@@ -175,7 +176,9 @@ class ProxyArbiter(Arbiter):
             self._fill(self._reload.trial, self._reload.trial.cfg.workers)
         if not self._respawn.remaining_s():
             self._fill(self.app, self.num_workers)
-        for worker in self._serving(self.app)[: -self.num_workers]:
+        serving = self._serving(self.app)
+        spare = sorted(serving, key=lambda worker: (worker.has_served, worker.age))  # first those that nobody would miss
+        for worker in spare[: max(0, len(serving) - self.num_workers)]:
             self._let_go(worker)
         if not self._is_ready:
             self._greet()
@@ -187,12 +190,15 @@ class ProxyArbiter(Arbiter):
 
     def _fill(self, app: ProxyApplication, wanted: int) -> None:
         """Start the workers that a configuration lacks."""
+        if self._refork.remaining_s():
+            return
         for _ in range(wanted - len(self._serving(app))):
             try:
                 with self._as(app):
                     self.spawn_worker()
             except OSError as error:  # no process, no memory, no descriptor; in a child gunicorn sees to everything
-                pause_s = self._respawn.died(0.0, has_served=False)
+                StandaloneWorker.bury_unborn(self.WORKERS.values())
+                pause_s = self._refork.died(0.0, has_served=False)
                 self._say.error("a worker cannot be started: %s; the next try is in %.1f s", error, pause_s)
                 return
 
@@ -226,6 +232,7 @@ class ProxyArbiter(Arbiter):
         if not self._is_ready or self._reload.is_running:
             timeout = _TICK_WHILE_CHANGING_S
         limits_s = [self._worker_timeout_s / _TICKS_PER_TIMEOUT, self._notifier.ping_every_s / 2, self._respawn.remaining_s()]
+        limits_s.append(self._refork.remaining_s())
         return super().wait_for_signals(min([timeout, *filter(None, limits_s)]))
 
     @property
@@ -359,6 +366,7 @@ class ProxyArbiter(Arbiter):
 
     def handle_usr2(self) -> None:
         """USR2: start the program that is installed now, beside this one."""
+        self.maybe_promote_master()  # the predecessor may have gone a moment ago
         if self._predecessor.pid:
             self._say.error("USR2 is refused: the program before this one (pid %d) still runs", self._predecessor.pid)
         elif self._reload.is_running:

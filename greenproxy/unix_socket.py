@@ -35,11 +35,30 @@ class SocketFile:
         """
         with _one_at_a_time(self.path):
             try:
-                found = os.lstat(self.path)
-                if (found.st_dev, found.st_ino) == (self.device, self.inode):
+                if self._is(os.lstat(self.path)):
                     os.unlink(self.path)
             except FileNotFoundError:
                 pass
+
+    def change(self, mode: int, owner: tuple[int, int]) -> None:
+        """Give it these rights and this owner (user and group id), if it has others and is still ours. Raises OSError.
+
+        The name is looked up once, and no link is followed: who may write to the folder cannot turn this on another file.
+        """
+        try:
+            file = os.open(self.path, os.O_PATH | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return
+        try:
+            found = os.fstat(file)
+            if self._is(found) and (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) != (mode, *owner):
+                os.chmod(f"/proc/self/fd/{file}", mode)
+                os.chown(f"/proc/self/fd/{file}", *owner)
+        finally:
+            os.close(file)
+
+    def _is(self, found: os.stat_result) -> bool:
+        return (found.st_dev, found.st_ino) == (self.device, self.inode)
 
 
 def listen(

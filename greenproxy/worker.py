@@ -17,7 +17,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from time import monotonic
 from types import FrameType
@@ -36,6 +36,7 @@ from greenproxy.process.guest import Guest, import_nothing
 from greenproxy.process.leave import Leave
 from greenproxy.process.listening import Door, close_sockets
 from greenproxy.process.prepared import Prepared, free_slot
+from greenproxy.process.reload import start_limit_s
 from greenproxy.process.rights import leave_groups
 from greenproxy.process.watchdog import Watchdog
 
@@ -48,6 +49,8 @@ _TICK_WITH_MAX_REQUESTS_S = 0.1
 _TICK_WHILE_STAYING_S = 0.05
 #: A heartbeat file is born with the time of day and then holds the monotonic clock, which is smaller for 31 years of uptime.
 _TIME_OF_DAY_S = 1e9
+#: The mark in the heartbeat file of a worker that leaves. It must not touch the time, which is the heartbeat.
+_LEAVING_MODE = 0o400
 #: gunicorn's master kills when graceful_timeout is over; by then the worker must have cut what is left, and logged it.
 _BEFORE_KILL_S = 0.5
 
@@ -79,6 +82,13 @@ class ProxyWorker(Worker):
         self.slot = free_slot(worker.slot for worker in living)
         ProxyWorker._siblings = [*living, self]
 
+    @classmethod
+    def bury_unborn(cls, born: Container[ProxyWorker]) -> None:
+        """Close what workers hold that were made and could not be forked; in the master, which knows those that were."""
+        for worker in cls._siblings:
+            if worker not in born:
+                worker.tmp.close()
+
     def prepare(self) -> Prepared:
         """Return what this worker serves. Called in the master, before the fork."""
         return self._guest.prepare(self.app, self.sockets, self.cfg, self.log)
@@ -107,7 +117,7 @@ class ProxyWorker(Worker):
     @property
     def is_leaving(self) -> bool:
         """Whether it was told to end, or wants to by itself and waits for nothing but its last exchanges."""
-        return self.is_draining or os.fstat(self.tmp.fileno()).st_size > 0
+        return self.is_draining or os.fstat(self.tmp.fileno()).st_mode & 0o777 == _LEAVING_MODE
 
     @property
     def silent_s(self) -> float:
@@ -117,7 +127,10 @@ class ProxyWorker(Worker):
     @property
     def patience_s(self) -> float:
         """Seconds of silence after which it is ended: so much before worker-timeout that it is replaced within that."""
-        limit_s = self.prepared.settings.process.worker_timeout_s or math.inf
+        process = self.prepared.settings.process
+        if not self.has_served:
+            return start_limit_s(process)
+        limit_s = process.worker_timeout_s or math.inf
         return limit_s - min(2 * _TICK_S, limit_s / 4)
 
     # -------------------------------------------------------------- the start, in the child
@@ -197,8 +210,9 @@ class ProxyWorker(Worker):
     def run(self) -> None:
         """Give heartbeats until there is a reason to end, then drain."""
         limit = self._request_limit()
-        tick_s = min(_TICK_WITH_MAX_REQUESTS_S if limit else _TICK_S, self.patience_s / 4)
-        watchdog = Watchdog(self._log, self.prepared.settings.process.worker_timeout_s, self.ppid)
+        timeout_s = self.prepared.settings.process.worker_timeout_s
+        tick_s = min(_TICK_WITH_MAX_REQUESTS_S if limit else _TICK_S, timeout_s / 5 or _TICK_S)
+        watchdog = Watchdog(self._log, timeout_s, self.ppid)
         watchdog.start()
         self.notify()
         self._poke_master()
@@ -238,7 +252,7 @@ class ProxyWorker(Worker):
 
     def _leave(self) -> None:
         """Drain. A mark in the heartbeat file asks the master for a successor that serves meanwhile."""
-        os.truncate(self.tmp.fileno(), 1)
+        os.fchmod(self.tmp.fileno(), _LEAVING_MODE)
         self._poke_master()
         self._house.stop(self.leave())
         if self._is_fast:

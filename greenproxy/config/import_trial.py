@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import inspect
 import json
 import os
+import signal
 import sys
 import traceback
 from typing import Any, NoReturn
 
 from greenproxy.config.errors import closest
 
+#: prctl(2): the signal that this process gets when its parent dies.
+_PR_SET_PDEATHSIG = 1
+#: Longer than anybody waits for a verdict.
+_LONGEST_S = 30
+
 
 def report(kind: str, options_json: str, path_json: str) -> NoReturn:
     """Print the verdict, an empty text when there is nothing wrong, and leave this process at once."""
+    _die_in_time()
     verdict_fd = os.dup(1)
     os.dup2(2, 1)  # what user code prints must not be taken for the verdict
     sys.dont_write_bytecode = True  # a check leaves no trace
@@ -25,6 +33,12 @@ def report(kind: str, options_json: str, path_json: str) -> NoReturn:
         verdict = _told(error)
     os.write(verdict_fd, json.dumps(verdict).encode())
     os._exit(0)  # user code may have started threads that never end
+
+
+def _die_in_time() -> None:
+    """See to it that user code that hangs does not outlive whoever waits for it, who may be killed before he can end it."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.alarm(_LONGEST_S)  # for where that is not possible
 
 
 def judge(kind: str, options: dict[str, str]) -> str:

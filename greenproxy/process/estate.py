@@ -16,7 +16,7 @@ from greenproxy.process.admin_listener import ADMIN, admin_listener
 from greenproxy.process.announcements import announce_upstreams
 from greenproxy.process.demos import Demos
 from greenproxy.process.inherited import Inherited
-from greenproxy.process.listening import Door, at_hand_of, close_sockets, open_doors, shown
+from greenproxy.process.listening import Door, at_hand_of, close_sockets, open_doors, settle_files, shown
 from greenproxy.process.master_log import MasterLog
 from greenproxy.process.pid_file import OwnPidfile, PidFileTaken
 from greenproxy.process.prepared import Prepared, prepare
@@ -75,6 +75,8 @@ class Estate:
         if before is not None and before.cfg.backlog != new.cfg.backlog:
             for sock in self.sockets:
                 sock.sock.listen(new.cfg.backlog)  # on a socket that listens this changes the length of its queue
+        for door in self._doors:
+            settle_files(door, new.cfg, self._say)
 
     def move_out(self, new: Tenant) -> None:
         """Give back what `move_in` got for `new`."""
@@ -151,7 +153,13 @@ class Estate:
         if before is None or (before.cfg.errorlog, before.cfg.loglevel) == (new.cfg.errorlog, new.cfg.loglevel):
             return
         self._log.setup(new.cfg)
-        undo.callback(self._log.setup, before.cfg)
+        undo.callback(self._restore_log, before)
+
+    def _restore_log(self, before: Tenant) -> None:
+        try:
+            self._log.setup(before.cfg)
+        except OSError as error:
+            self._say.error("the error log of before cannot be opened again, this one goes on: %s", error)
 
     def _end_demos(self, started: Sequence[int], before: Tenant | None) -> None:
         self.demos.let_go(started)

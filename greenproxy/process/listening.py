@@ -5,6 +5,7 @@ Both front doors use it: `greenproxy -c` for all listeners, plain gunicorn for t
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence
@@ -88,8 +89,7 @@ def open_doors(
 
 def _open(address: Address, cfg: Any, *, is_private: bool) -> ListeningSocket:
     if address.path:
-        umask = cfg.umask | _PRIVATE_UMASK if is_private else cfg.umask
-        server, file = listen(address.path, cfg.backlog, umask=umask, owner=(cfg.uid, cfg.gid))
+        server, file = listen(address.path, cfg.backlog, umask=_umask(cfg, is_private), owner=(cfg.uid, cfg.gid))
         return ListeningSocket(server, file)
     server = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET, socket.SOCK_STREAM)
     try:
@@ -102,6 +102,25 @@ def _open(address: Address, cfg: Any, *, is_private: bool) -> ListeningSocket:
         server.close()
         raise
     return ListeningSocket(server)
+
+
+def _umask(cfg: Any, is_private: bool) -> int:
+    umask: int = cfg.umask
+    return umask | _PRIVATE_UMASK if is_private else umask
+
+
+def settle_files(door: Door, cfg: Any, log: logging.Logger) -> None:
+    """Give the files of a door's Unix sockets the owner and the rights that they would have got if they were opened now.
+
+    A socket may have been opened for another listener, or another user. What cannot be changed is told.
+    """
+    for wrapped in door.sockets:
+        file = getattr(wrapped, "file", None)
+        if file is not None:
+            try:
+                file.change(0o777 & ~_umask(cfg, door.listener.protocol == ADMIN), (cfg.uid, cfg.gid))
+            except OSError as error:
+                log.error("%s keeps its owner and rights: %s", shown(wrapped), error.strerror)
 
 
 def at_hand_of(doors: Iterable[Door]) -> dict[Address, list[Any]]:

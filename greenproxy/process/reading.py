@@ -37,7 +37,12 @@ class Reading:
         self._time_limit_s = time_limit_s
         self._said = bytearray()
         self._ours, theirs = os.pipe()
-        self.pid = os.fork()
+        try:
+            self.pid = os.fork()
+        except OSError:
+            os.close(self._ours)
+            os.close(theirs)
+            raise
         if not self.pid:
             os.close(self._ours)
             close()

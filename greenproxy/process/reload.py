@@ -16,12 +16,19 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Generic, Protocol, TypeVar
 
-from greenproxy.config.settings import Settings
+from greenproxy.config.settings import ProcessSettings, Settings
 from greenproxy.process.reading import Unreadable
 
 T = TypeVar("T")
+#: A short worker-timeout is meant for workers that serve. To start, on a busy machine, takes any of them seconds.
+_SHORTEST_START_S = 5.0
 #: New workers that are killed from outside before they serve are started again; after so many it is no accident.
 _MOST_KILLED = 3
+
+
+def start_limit_s(process: ProcessSettings) -> float:
+    """Return how long a worker may take to begin to serve: worker-timeout, but at least 5 s; infinite without a limit."""
+    return max(process.worker_timeout_s, _SHORTEST_START_S) if process.worker_timeout_s else math.inf
 
 
 class Reader(Protocol):
@@ -117,7 +124,7 @@ class Reload(Generic[T]):
             self._refuse(str(error) or type(error).__name__)
             return
         self._killed = 0
-        self._until_s = self._clock() + (settings.process.worker_timeout_s or math.inf)
+        self._until_s = self._clock() + start_limit_s(settings.process)
         self.trial = new
 
     def _look_at_workers(self, new: T) -> None:
@@ -145,7 +152,7 @@ class Reload(Generic[T]):
             self._reading = None
         if self.trial is not None:
             new, self.trial = self.trial, None
-            self._master.move_out(new)
+            self._move_out(new)
 
     # -------------------------------------------------------------- the ends
 
@@ -161,9 +168,15 @@ class Reload(Generic[T]):
             self._reading.cancel()
             self._reading = None
         if new is not None:
-            self._master.move_out(new)
+            self._move_out(new)
         self._log.error("reload undone, the previous workers go on: %s", why)
         self._end("undone", why)
+
+    def _move_out(self, new: T) -> None:
+        try:
+            self._master.move_out(new)
+        except Exception:  # it gives back what it can; the workers of before need none of the rest
+            self._log.exception("not everything of the reload could be undone; please report this")
 
     def _end(self, state: str, message: str) -> None:
         self._master.tell(state, message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 from pathlib import Path
@@ -40,6 +41,11 @@ def refuses(port: int) -> bool:
 def with_bind(text: str, bind: str) -> str:
     """Return a configuration with other addresses."""
     return text.replace("bind = 127.0.0.1:0", f"bind = {bind}")
+
+
+def text(path: Path) -> str:
+    """Return what is in a file; nothing if there is none."""
+    return path.read_text() if path.exists() else ""
 
 
 def free_port() -> int:
@@ -115,11 +121,21 @@ def test_a_unix_socket_keeps_its_file_and_loses_it_with_its_line(tmp_path: Path)
         assert not path.exists()
 
 
+def test_a_unix_socket_that_becomes_the_admins_gets_its_rights(tmp_path: Path) -> None:
+    path = tmp_path / "web.sock"
+    both = with_bind(ini(), f"127.0.0.1:0, unix:{path}")
+    with edge(tmp_path) as proxy:
+        for times, (text, mode) in enumerate([(both, 0o777), (ini(admin=f"unix:{path}"), 0o660), (both, 0o777)], 1):
+            reload(proxy, text)
+            wait_until_reloaded(proxy, times)
+            assert path.stat().st_mode & 0o777 == mode
+
+
 def test_pid_file_and_error_log_follow(tmp_path: Path) -> None:
     with edge(tmp_path, pid_file="first.pid") as proxy:
         assert (tmp_path / "first.pid").read_text().strip() == str(proxy.pid)
         reload(proxy, ini(pid_file="second.pid", error_log="second.log"))
-        wait_until(lambda: (tmp_path / "second.log").exists() and "reloaded: " in (tmp_path / "second.log").read_text(), "done")
+        wait_until(lambda: "reloaded: " in text(tmp_path / "second.log"), "done")
         assert not (tmp_path / "first.pid").exists()
         assert (tmp_path / "second.pid").read_text().strip() == str(proxy.pid)
         assert proxy.stop() == 0
@@ -220,11 +236,25 @@ def test_workers_that_cannot_boot_undo_it(tmp_path: Path) -> None:
         found = proxy.wait_for_log(r"reload undone, the previous workers go on: worker \d+ (.*)")
         assert found[1] == "ended with status 3 before it served anyone"
         assert "not in workers" in (tmp_path / "new.log").read_text()
-        assert proxy.workers() == before
+        wait_until(lambda: proxy.workers() == before, "the new workers are gone")
         assert refuses(more)
         (tmp_path / "edge.py").write_text(MODULE)
         reload(proxy, ini())
         wait_until_reloaded(proxy)
+
+
+def test_a_log_that_cannot_be_opened_again_does_not_end_the_service(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    with edge(tmp_path) as proxy:
+        reload(proxy, ini(error_log="old/error.log"))
+        wait_until(lambda: "reloaded: " in text(tmp_path / "old/error.log"), "the log has moved")
+        shutil.rmtree(tmp_path / "old")
+        (tmp_path / "edge.py").write_text(BROKEN_IN_WORKERS + MODULE)
+        reload(proxy, ini(error_log="new.log"))
+        wait_until(lambda: "reload undone" in text(tmp_path / "new.log"), "undone")
+        assert "the error log of before cannot be opened again, this one goes on" in (tmp_path / "new.log").read_text()
+        assert get(proxy.port()) in proxy.workers()
+        assert proxy.stop() == 0
 
 
 def test_workers_that_hang_undo_it(tmp_path: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
+import time
 from pathlib import Path
 
-from tests.frontdoor.edge import edge, get, open_gate, request_in_flight
+from tests.frontdoor.edge import HANGS_IN_WORKERS, MODULE, edge, get, open_gate, request_in_flight
 from tests.processes import Proxy, wait_until
 
 
@@ -84,3 +86,42 @@ def test_ttin_and_ttou_change_the_number_of_workers(tmp_path: Path) -> None:
         wait_until(lambda: len(proxy.workers()) == 2, "one worker less")
         assert proxy.stop() == 0
         assert "error" not in proxy.log()
+
+
+def test_workers_that_leave_are_not_taken_for_silent_ones(tmp_path: Path) -> None:
+    with edge(tmp_path, worker_timeout="1s", workers="4") as proxy:
+        before = proxy.workers()
+        born = time.monotonic()
+        wait_until(lambda: time.monotonic() - born > 1.5 or None, "they are older than worker-timeout")
+        for pid in before:
+            os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: len(proxy.workers()) == 4 and not set(proxy.workers()) & set(before), "four new workers")
+        assert "heartbeat" not in proxy.log()
+
+
+def test_one_worker_less_is_one_that_does_not_serve_yet(tmp_path: Path) -> None:
+    with edge(tmp_path, workers="1") as proxy:
+        (survivor,) = proxy.workers()
+        (tmp_path / "edge.py").write_text(HANGS_IN_WORKERS + MODULE)
+        proxy.send(signal.SIGTTIN)
+        wait_until(lambda: len(proxy.workers()) == 2, "one more worker")
+        proxy.send(signal.SIGTTOU)
+        wait_until(lambda: proxy.workers() == [survivor], "one worker less")
+        assert get(proxy.port()) == survivor
+
+
+def test_a_master_without_descriptors_goes_on_and_recovers(tmp_path: Path) -> None:
+    with edge(tmp_path) as proxy:
+        survivor, victim = proxy.workers()
+        descriptors = Path(f"/proc/{proxy.pid}/fd")
+        before, limits = len(list(descriptors.iterdir())), resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE, (1, limits[1]))
+        os.kill(victim, signal.SIGKILL)
+        proxy.wait_for_log(r"a worker cannot be started: .*Too many open files.*; the next try is in 0\.2 s")
+        proxy.send(signal.SIGHUP)
+        proxy.wait_for_log("reload refused: the previous configuration stays")
+        assert get(proxy.port()) == survivor
+        resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE, limits)
+        new_worker(proxy, [survivor, victim])
+        assert len(list(descriptors.iterdir())) == before
+        assert proxy.stop() == 0

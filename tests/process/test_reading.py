@@ -116,3 +116,14 @@ def test_the_child_hears_signals_as_a_plain_program_does() -> None:
     finally:
         signal.signal(signal.SIGTERM, before)
     assert settings.variables == {str(signal.SIG_DFL)}
+
+
+def test_a_process_that_cannot_be_had_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_fork() -> int:
+        raise BlockingIOError("no more processes")
+
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(os, "fork", no_fork)
+    with pytest.raises(BlockingIOError):
+        Reading(Settings, nothing)
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
 
 from greenproxy.config.settings import ProcessSettings, Settings
 from greenproxy.process.reading import Unreadable
-from greenproxy.process.reload import Reload
+from greenproxy.process.reload import Reload, start_limit_s
 from tests.fakes import HandClock, memory_logger
 
-NEW = Settings(process=ProcessSettings(worker_timeout_s=5.0))
+NEW = Settings(process=ProcessSettings(worker_timeout_s=6.0))
 
 
 class Reading:
@@ -148,7 +149,7 @@ def test_workers_that_are_killed_again_and_again_do(it: Situation) -> None:
 
 def test_workers_that_do_not_serve_in_time_undo_it(it: Situation) -> None:
     it.trying()
-    it.clock.turn(4.9)
+    it.clock.turn(5.9)
     it.reload.step()
     waited = it.reload.trial is NEW
     it.clock.turn(0.2)
@@ -196,3 +197,8 @@ def test_a_bug_is_a_traceback_in_the_log_and_not_the_end(it: Situation) -> None:
     it.reload.step()
     assert it.log[0].startswith("the reload failed; please report this")
     assert (it.reload.is_running, it.master.told[-1][0]) == (False, "undone")
+
+
+@pytest.mark.parametrize(("timeout_s", "limit_s"), [(30.0, 30.0), (1.0, 5.0), (0.0, math.inf)])
+def test_a_start_may_take_worker_timeout_but_never_less_than_five_seconds(timeout_s: float, limit_s: float) -> None:
+    assert start_limit_s(ProcessSettings(worker_timeout_s=timeout_s)) == limit_s
