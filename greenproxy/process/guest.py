@@ -24,8 +24,9 @@ from greenproxy.observability.board import Board
 from greenproxy.process.admin_listener import ADMIN, admin_listener
 from greenproxy.process.boots import Boots, Departure
 from greenproxy.process.checks import ambiguous_routes
+from greenproxy.process.gunicorn_master import Arbiter
 from greenproxy.process.gunicorn_settings import SETTINGS, Fate, given_with
-from greenproxy.process.handover import Arbiter, adopt, hand_over
+from greenproxy.process.inherited import hand_over, take
 from greenproxy.process.listening import CannotListen, Door, at_hand_of, bound_address, close_sockets, open_doors, shown
 from greenproxy.process.precedence import announce
 from greenproxy.process.prepared import Prepared, prepare
@@ -108,7 +109,7 @@ class Guest:
 
     def _begin(self) -> None:
         self._master_pid = os.getpid()
-        self._handed_over = adopt(os.environ, os.getppid())
+        self._handed_over = dict(take(os.environ).sockets)
         self._boots = Boots()
         self._boots.other_master = int(os.environ.get("GUNICORN_PID", 0))
         atexit.register(self._close)
@@ -263,7 +264,8 @@ class Guest:
         if self._boots is not None:
             self._boots.other_master = os.getpid()
         doors = self._prepared.doors if self._prepared is not None else ()
-        hand_over(doors, server.cfg.env_orig, os.getppid())
+        pairs = [(address, sock) for address, sockets in at_hand_of(doors).items() for sock in sockets]
+        hand_over(pairs, server.cfg.env_orig, os.getppid())
 
     def _before_stop(self) -> None:
         """Tell the workers, and let nobody wait for them behind a closed door; the admin listener stays to the end."""

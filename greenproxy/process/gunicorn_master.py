@@ -1,52 +1,10 @@
-"""Handover: USR2 of gunicorn, which starts a new master beside the old one, takes the further listeners along.
-
-gunicorn hands its own sockets to the new program by their descriptors. Ours go the same way, in a variable of the
-environment that is set in the forked child, just before it becomes the new program. The files of Unix sockets belong to
-whichever of the two masters stays.
-"""
+"""gunicorn's master, as far as we must know of it and tell it something: through its hooks, and around its `stop`."""
 
 from __future__ import annotations
 
-import json
 import os
-import socket
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable
 from typing import Any
-
-from greenproxy.config.settings import Address
-from greenproxy.process.listening import Door, ListeningSocket, at_hand_of
-from greenproxy.unix_socket import SocketFile
-
-_VARIABLE = "GREENPROXY_HANDED_OVER"
-
-
-def adopt(environ: MutableMapping[str, str], parent: int) -> dict[Address, list[Any]]:
-    """Return the sockets that the master `parent` handed over, for `open_doors`; none if it did not.
-
-    The variable is taken out of `environ`.
-    """
-    text = environ.pop(_VARIABLE, "")
-    if not text:
-        return {}
-    said = json.loads(text)
-    found: dict[Address, list[Any]] = {}
-    if said["from"] == parent:  # else it is an heirloom: its descriptors are somebody else's by now
-        for each in said["sockets"]:
-            file = SocketFile(*each["file"]) if each["file"] else None
-            sock = ListeningSocket(socket.socket(fileno=each["fd"]), file)
-            found.setdefault(Address(**each["address"]), []).append(sock)
-    return found
-
-
-def hand_over(doors: Iterable[Door], environ: MutableMapping[str, str], master: int) -> None:
-    """Make the sockets of doors outlive the coming exec, and tell the new program of them. In the forked child."""
-    told = []
-    for address, sockets in at_hand_of(doors).items():
-        for each in sockets:
-            os.set_inheritable(each.fileno(), True)
-            file = each.file and [each.file.path, each.file.device, each.file.inode]
-            told.append({"address": vars(address), "fd": each.fileno(), "file": file})
-    environ[_VARIABLE] = json.dumps({"from": master, "sockets": told})
 
 
 class Arbiter:
