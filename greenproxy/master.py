@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from time import monotonic
+from types import FrameType
 from typing import Any, NoReturn
 
 from gunicorn.app.base import BaseApplication
@@ -112,7 +113,7 @@ class ProxyArbiter(Arbiter):
         self.WORKERS: dict[int, StandaloneWorker] = {}
         self._say: logging.Logger = self.log.error_log
         self._load = load
-        self._estate = Estate(self.log, os.getpid())
+        self._estate = Estate(self.log, os.getpid(), self._has_other)
         self._reload: Reload[ProxyApplication] = Reload(self, self._say)
         self._respawn = Respawn()  # while workers die
         self._refork = Respawn()  # while there is no room for one more process
@@ -233,7 +234,17 @@ class ProxyArbiter(Arbiter):
             timeout = _TICK_WHILE_CHANGING_S
         limits_s = [self._worker_timeout_s / _TICKS_PER_TIMEOUT, self._notifier.ping_every_s / 2, self._respawn.remaining_s()]
         limits_s.append(self._refork.remaining_s())
-        return super().wait_for_signals(min([timeout, *filter(None, limits_s)]))
+        signals = super().wait_for_signals(min([timeout, *filter(None, limits_s)]))
+        # The first that stops leaves the loop, and those behind it would never be seen.
+        stops = [signum for signum in signals if signum in STOP_SIGNALS]
+        if signal.SIGQUIT in stops or signal.SIGINT in stops[1:]:
+            return [signal.SIGQUIT]
+        return signals
+
+    def signal_chld(self, sig: int, frame: FrameType | None) -> None:
+        """Wake the loop up; not that of a stop, which looks by itself, and takes one signal every tenth of a second."""
+        if not self._is_stopping:
+            super().signal_chld(sig, frame)
 
     @property
     def _worker_timeout_s(self) -> float:
@@ -374,11 +385,16 @@ class ProxyArbiter(Arbiter):
         else:
             self._successor.start(self._estate.heirlooms)
 
+    def _has_other(self) -> bool:
+        return bool(self._successor.pid or self._predecessor.pid)
+
     def maybe_promote_master(self) -> None:
         """Take the place of the predecessor when it has gone."""
         if self._predecessor.has_gone():
             self._say.info("the program before this one has gone: greenproxy %s goes on alone (pid %d)", __version__, self.pid)
             self._estate.take_pid_file_over(self.app)
+            if self._reload.trial is not None and self._reload.trial.pid_file is not self.app.pid_file:
+                self._estate.take_pid_file_over(self._reload.trial)
             if self._is_ready:  # told before, but then a service manager listened to nobody but the predecessor
                 self._tell_ready()
 
@@ -401,9 +417,9 @@ class ProxyArbiter(Arbiter):
     def stop(self, graceful: bool = True) -> None:
         """End the workers, then the demo backends. Waits for both; a second INT or QUIT makes it fast."""
         self._is_stopping = True
-        leaves_files = bool(self._successor.pid or self._predecessor.pid)  # to the one that goes on
+        self._keep_stop_signals()
         # Also to workers that leave in peace, because others serve on.
-        self._estate.board.tell(is_stopping=True, is_one_of_two=leaves_files)
+        self._estate.board.tell(is_stopping=True, is_one_of_two=self._has_other())
         if self._successor.is_ready:
             self._notifier.main_is(self._successor.pid)  # not earlier: the end of the main process is that of the service
         else:
@@ -412,10 +428,17 @@ class ProxyArbiter(Arbiter):
         for worker in list(self.WORKERS.values()):
             if not worker.has_served:  # nothing to finish, and user code that hangs in its import hears no signal
                 self.kill_worker(worker.pid, signal.SIGKILL)
-        self._estate.close_doors(keeps_admin=True, leaves_files=leaves_files)
+        self._estate.close_doors(keeps_admin=True)
         super().stop(graceful)
-        self._estate.close_doors(leaves_files=leaves_files)
+        self._estate.close_doors()
         self._estate.demos.stop()
+
+    def _keep_stop_signals(self) -> None:
+        """Let nothing stand in the queue before what makes a stop fast."""
+        for _ in range(self.SIG_QUEUE.qsize()):
+            signum = self.SIG_QUEUE.get()
+            if signum in STOP_SIGNALS:
+                self.SIG_QUEUE.put(signum)
 
     def halt(self, reason: str | None = None, exit_status: int = STOPPED) -> NoReturn:
         """Stop and leave with a status."""

@@ -6,7 +6,7 @@ what the old one has, so that either can be let go afterwards: the old one by `s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Protocol
 
@@ -35,12 +35,14 @@ class Tenant(Protocol):
 class Estate:
     """Owns all of it for the life of the master."""
 
-    def __init__(self, log: MasterLog, pid: int) -> None:
+    def __init__(self, log: MasterLog, pid: int, has_other: Callable[[], bool]) -> None:
+        """`has_other()` says whether another master serves beside this one, on the same sockets and files (USR2)."""
         self.board = Board()
         self.demos = Demos(log.error_log)
         self._log = log
         self._say = log.error_log
         self._pid = pid
+        self._has_other = has_other
         self.pid_file_suffix = ""  # there is one while a predecessor has the name
         self._doors: tuple[Door, ...] = ()
         self._opened: list[Any] = []
@@ -122,12 +124,13 @@ class Estate:
         gone = [sock for sock in self.sockets if sock not in kept]
         for sock in gone:
             self._say.info("no longer listening on %s", shown(sock))
-        close_sockets(gone)
+        close_sockets(gone, leaves_files=self._has_other())
 
-    def close_doors(self, *, leaves_files: bool = False, keeps_admin: bool = False) -> None:
+    def close_doors(self, *, keeps_admin: bool = False) -> None:
         """Listen no more. Workers have the sockets too, and close theirs when they drain; the admin's last of all."""
         kept = tuple(door for door in self._doors if keeps_admin and door.listener.protocol == ADMIN)
-        close_sockets([sock for door in self._doors if door not in kept for sock in door.sockets], leaves_files=leaves_files)
+        gone = [sock for door in self._doors if door not in kept for sock in door.sockets]
+        close_sockets(gone, leaves_files=self._has_other())
         self._doors = kept
 
     def _take_pid_file(self, new: Tenant, before: Tenant | None, undo: ExitStack) -> None:

@@ -63,6 +63,16 @@ def test_second_int_makes_the_stop_fast(tmp_path: Path, second: signal.Signals) 
         assert is_given_up(client)
 
 
+def test_two_signals_that_come_at_once_are_fast(tmp_path: Path) -> None:
+    with edge(tmp_path) as proxy, request_in_flight(proxy, proxy.port()) as client:
+        proxy.send(signal.SIGSTOP)  # so that it finds both
+        proxy.send(signal.SIGTERM)
+        proxy.send(signal.SIGINT)
+        proxy.send(signal.SIGCONT)
+        assert client.getresponse().status == 503
+        assert proxy.wait(5) == 0
+
+
 def test_quit_is_fast(tmp_path: Path) -> None:
     with edge(tmp_path) as proxy, request_in_flight(proxy, proxy.port()) as client:
         assert proxy.stop(signal.SIGQUIT, within_s=8) == 0

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.frontdoor.edge import MODULE, edge, get, ini, open_gate, request_in_flight
-from tests.frontdoor.test_reload import free_port, with_bind
+from tests.frontdoor.test_reload import HANGS, free_port, with_bind
 from tests.processes import Process, Proxy, children_of, is_running, wait_until
 
 
@@ -164,6 +164,31 @@ def test_the_successor_survives_the_death_of_its_predecessor(upgrade: Upgrade, t
     upgrade.proxy.wait_for_log(rf"goes on alone \(pid {upgrade.successor}\)")
     wait_until(lambda: (tmp_path / "proxy.pid").read_text().strip() == str(upgrade.successor), "the pid file")
     wait_until(lambda: get(port) in upgrade.workers(), "the successor answers")
+
+
+def test_a_reload_of_one_leaves_the_others_unix_socket(upgrade: Upgrade, tmp_path: Path) -> None:
+    upgrade.begin()
+    upgrade.proxy.file.write_text(ini(pid_file="proxy.pid"))
+    os.kill(upgrade.successor, signal.SIGHUP)
+    upgrade.proxy.wait_for_log("reloaded: ")
+    upgrade.end()
+    upgrade.proxy.wait_for_log("is gone, this one goes on")
+    assert ask_by_unix_socket(tmp_path / "web.sock").startswith(b"HTTP/1.1 200")
+
+
+def test_a_reload_that_is_under_way_when_it_takes_over_gets_its_pid_file(upgrade: Upgrade, tmp_path: Path) -> None:
+    upgrade.begin()
+    upgrade.proxy.file.write_text(ini(pid_file="other.pid"))
+    (tmp_path / "edge.py").write_text(HANGS + MODULE)
+    os.kill(upgrade.successor, signal.SIGHUP)
+    hanging = wait_until(lambda: found if len(found := list(tmp_path.glob("hangs-*"))) == 2 else None, "two that hang")
+    (tmp_path / "edge.py").write_text(MODULE)
+    upgrade.complete()
+    for mark in hanging:
+        os.kill(int(mark.name.removeprefix("hangs-")), signal.SIGKILL)
+    upgrade.proxy.wait_for_log("reloaded: ")
+    wait_until(lambda: sorted(path.name for path in tmp_path.glob("*.pid*")) == ["other.pid"], "the pid file")
+    assert (tmp_path / "other.pid").read_text().strip() == str(upgrade.successor)
 
 
 def test_an_upgrade_follows_an_upgrade(upgrade: Upgrade) -> None:
