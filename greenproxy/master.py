@@ -235,11 +235,8 @@ class ProxyArbiter(Arbiter):
         limits_s = [self._worker_timeout_s / _TICKS_PER_TIMEOUT, self._notifier.ping_every_s / 2, self._respawn.remaining_s()]
         limits_s.append(self._refork.remaining_s())
         signals = super().wait_for_signals(min([timeout, *filter(None, limits_s)]))
-        # The first that stops leaves the loop, and those behind it would never be seen.
-        stops = [signum for signum in signals if signum in STOP_SIGNALS]
-        if signal.SIGQUIT in stops or signal.SIGINT in stops[1:]:
-            return [signal.SIGQUIT]
-        return signals
+        # The first that stops leaves the loop, and QUIT behind it would never be seen.
+        return [signal.SIGQUIT] if signal.SIGQUIT in signals else signals
 
     def signal_chld(self, sig: int, frame: FrameType | None) -> None:
         """Wake the loop up; not that of a stop, which looks by itself, and takes one signal every tenth of a second."""
