@@ -14,6 +14,7 @@ if VERSION is None:
 TEST = [
     "pytest>=9,<10",
     "pytest-timeout>=2.4,<3",
+    "pytest-xdist>=3.6,<4",
     "hypothesis>=6.100,<7",
     "httptools>=0.6,<1",  # a second opinion on everything the parser accepts
     "httpx>=0.28,<1",

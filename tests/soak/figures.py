@@ -14,15 +14,16 @@ _SLACK_DESCRIPTORS = 3
 
 
 def memory_bytes(pid: int) -> int:
-    """Return the proportional set size of a process without the files that it maps, 0 when it has ended.
+    """Return the memory of a process that is no file's, 0 when it has ended.
 
-    Those pages are shared with every other Python on the machine, so that its share of them moves when others come and go.
+    Not its share of it (PSS): what a master and its workers have in common is shared by more or fewer of them from one moment
+    to the next. Nor the files that it maps, which it shares with every other Python on the machine.
     """
     try:
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return 0
-    return sum(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss_Anon:"))
+    return sum(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Anonymous:"))
 
 
 def descriptors(pid: int) -> int:
