@@ -17,10 +17,10 @@ def table(document: Document) -> str:
 
 
 def _head(document: Document) -> list[str]:
-    reload = document["reload"]
+    reload, is_stopping = document["reload"], document["state"] == "stopping"
     words = [
         f"greenproxy {document['version']}, process {document['pid']}",
-        f"up {duration(document['uptime'])}",
+        f"up {duration(document['uptime'])}" + (" and stopping" if is_stopping else ""),
         f"generation {document['generation']}",
     ]
     if reload["state"] != "none":
@@ -50,9 +50,14 @@ def _workers(document: Document) -> list[str]:
             number(each["connections"]),
             number(each["requests"]),
         )
-        for each in document["workers"]
+        for each in sorted(document["workers"], key=_rank)
     ]
     return columns(rows, "<<>>>>")
+
+
+def _rank(worker: Document) -> tuple[bool, int]:
+    """Return what workers are sorted by: who serves comes first."""
+    return worker["state"] != "serving", worker["pid"]
 
 
 def _listeners(document: Document) -> list[str]:

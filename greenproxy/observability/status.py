@@ -39,6 +39,7 @@ def snapshot(board: Board, layout: Layout, settings: Settings, pid: int | None =
     return {
         "version": __version__,
         "pid": note.pid,
+        "state": "stopping" if note.is_stopping else "serving",
         "uptime": _since(note.started_at),
         "generation": note.generation or layout.generation,  # a master that is not ours tells nothing
         "reload": {"number": note.reload_number, "state": note.reload_state, "message": note.reload_message},

@@ -10,6 +10,7 @@ def document(**changes: Any) -> dict[str, Any]:
     whole: dict[str, Any] = {
         "version": "0.1.0",
         "pid": 3943,
+        "state": "serving",
         "uptime": 273_600.5,
         "generation": 2,
         "reload": {"number": 1, "state": "done", "message": ""},

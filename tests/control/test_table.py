@@ -46,6 +46,17 @@ def test_without_a_reload_none_is_told() -> None:
     assert "reload" not in table(document(reload={"number": 0, "state": "none", "message": ""}))
 
 
+def test_that_it_stops_is_told() -> None:
+    assert table(document(state="stopping")).startswith("greenproxy 0.1.0, process 3943, up 3d 4h and stopping, generation 2, ")
+
+
+def test_workers_that_serve_come_first_and_then_process_ids_count() -> None:
+    (worker, _) = document()["workers"]
+    states = {7: "serving", 3: "draining", 5: "serving", 9: "silent", 1: "starting"}
+    text = table(document(workers=[worker | {"pid": pid, "state": state} for pid, state in states.items()]))
+    assert [line.split()[0] for line in text.split("\n\n")[2].splitlines()[1:]] == ["5", "7", "1", "3", "9"]
+
+
 def test_without_upstreams_there_is_no_part_for_them() -> None:
     assert "upstream" not in table(document(upstreams=[]))
 

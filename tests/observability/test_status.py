@@ -151,6 +151,12 @@ def test_the_master_and_its_last_reload_are_told(board: Board, layout: Layout) -
     assert document["reload"] == {"number": 2, "state": "refused", "message": "line 3: no such key"}
 
 
+def test_that_the_master_stops_is_told(board: Board, layout: Layout) -> None:
+    assert told(board, layout)["state"] == "serving"
+    board.tell(is_stopping=True)
+    assert told(board, layout)["state"] == "stopping"
+
+
 def test_before_any_worker_everything_is_there_and_nothing_has_happened(board: Board, layout: Layout) -> None:
     document = told(board, layout)
     assert (document["workers"], document["requests"]) == ([], 0)
