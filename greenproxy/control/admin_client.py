@@ -10,7 +10,6 @@ from typing import Any
 from greenproxy.config.settings import Address
 from greenproxy.control.refusal import CannotDo
 
-TIME_LIMIT_S = 5.0
 _LARGEST_BYTES = 64 * 1024 * 1024
 _EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -19,10 +18,18 @@ class Unheard(CannotDo):
     """Nobody answers there, or it does not let us in: a reload may change that."""
 
 
+class Refuses(Unheard):
+    """It wants a token, or another one."""
+
+
+class Silent(Unheard):
+    """Somebody listens there and does not answer: all workers are blocked, or have as many connections as they take."""
+
+
 class AdminClient:
     """The state of one admin listener. Every `status` is a connection of its own, since workers come and go."""
 
-    def __init__(self, address: Address, token: str = "", time_limit_s: float = TIME_LIMIT_S) -> None:
+    def __init__(self, address: Address, token: str, time_limit_s: float) -> None:
         self._address = address
         self._token = token
         self._time_limit_s = time_limit_s
@@ -30,7 +37,8 @@ class AdminClient:
     def status(self) -> dict[str, Any]:
         """Return the document of /api/status. Waits at most the time limit for each step.
 
-        Raises Unheard when nobody listens or the token is wrong, CannotDo for whatever else goes wrong.
+        Raises Unheard when nobody listens (Silent: or answers) or the token is wrong (Refuses), CannotDo for whatever else
+        goes wrong.
         """
         connection = _Connection(self._address, self._time_limit_s)
         fields = {"Authorization": f"Bearer {self._token}"} if self._token else {}
@@ -42,8 +50,8 @@ class AdminClient:
             raise CannotDo(f"the admin at {self._address} is not for you: no permission to connect") from None
         except (ConnectionError, FileNotFoundError) as error:
             raise Unheard(f"nobody answers at {self._address} (admin): {error.strerror or error}") from None
-        except TimeoutError:
-            raise CannotDo(f"the admin at {self._address} did not answer within {self._time_limit_s:g} s") from None
+        except (TimeoutError, BlockingIOError):  # the latter: the queue of a Unix socket is full
+            raise Silent(f"the admin at {self._address} did not answer within {self._time_limit_s:g} s") from None
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "strerror", None) or f"{type(error).__name__} {error}".strip()
             raise CannotDo(f"the admin at {self._address} cannot be asked: {reason}") from None
@@ -54,7 +62,7 @@ class AdminClient:
     def _document(self, status: int, page: bytes) -> dict[str, Any]:
         if status == 401:
             wrong = "does not know this admin-token" if self._token else "wants an admin-token"
-            raise Unheard(f"the admin at {self._address} {wrong}")
+            raise Refuses(f"the admin at {self._address} {wrong}")
         try:
             document = json.loads(page) if status == 200 else None
         except ValueError:

@@ -13,6 +13,10 @@ _ENDED = ("Z", "X")
 _MARKS = ("greenproxy", "gunicorn")
 
 
+class NoPidFile(CannotDo):
+    """There is no file of that name."""
+
+
 class Target:
     """One process, and not another one that got its id later."""
 
@@ -42,11 +46,11 @@ class Target:
 
 
 def read_pid_file(path: str) -> Target:
-    """Return the process that a pid file names. Raises CannotDo."""
+    """Return the process that a pid file names. Raises CannotDo; NoPidFile if there is no such file."""
     try:
         text = Path(path).read_text(encoding="ascii").strip()
     except FileNotFoundError:
-        raise CannotDo(f"it does not run: there is no pid-file {path}") from None
+        raise NoPidFile(f"it does not run: there is no pid-file {path}") from None
     except OSError as error:
         raise CannotDo(f"pid-file {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from greenproxy.config.addresses import parse_bind
-from greenproxy.control.admin_client import AdminClient, Unheard
+from greenproxy.control.admin_client import AdminClient, Refuses, Silent, Unheard
 from greenproxy.control.refusal import CannotDo
 from tests.control.stand_ins import Admin
 from tests.scripted import ScriptedBackend
@@ -52,7 +53,7 @@ def test_the_token_is_sent() -> None:
 def test_a_wrong_token_is_told(token: str, expected: str) -> None:
     with Admin(lambda _: (401, b"no")) as admin:
         error = refusal(admin.address, token)
-        assert isinstance(error, Unheard)
+        assert isinstance(error, Refuses)
         assert str(error) == f"the admin at {admin.address} {expected}"
 
 
@@ -72,7 +73,24 @@ def test_somebody_else_at_the_address_is_told(status: int, page: Any) -> None:
 def test_who_does_not_answer_is_not_waited_for() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        assert str(refusal(address, time_limit_s=0.05)) == f"the admin at {address} did not answer within 0.05 s"
+        error = refusal(address, time_limit_s=0.05)
+        assert isinstance(error, Silent)
+        assert str(error) == f"the admin at {address} did not answer within 0.05 s"
+
+
+def test_who_has_a_full_queue_does_not_answer_either(tmp_path: Path) -> None:
+    with (
+        socket.socket(socket.AF_UNIX) as silent,
+        socket.socket(socket.AF_UNIX) as first,
+        socket.socket(socket.AF_UNIX) as second,
+    ):
+        silent.bind(str(tmp_path / "s"))
+        silent.listen(0)
+        first.connect(str(tmp_path / "s"))
+        second.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            second.connect(str(tmp_path / "s"))
+        assert isinstance(refusal(f"unix:{tmp_path}/s", time_limit_s=0.05), Silent)
 
 
 def test_an_answer_that_is_not_http_is_told() -> None:

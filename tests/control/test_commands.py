@@ -127,7 +127,7 @@ def test_reload_without_an_admin_cannot_hear_how_it_went(tmp_path: Path, told: T
     with Master(tmp_path) as master:
         status, _, error = told("reload", "--pid-file", str(master.pid_file))
         assert status == 1
-        said = f"process {master.pid} was told to reload; without `admin` only its log tells how that went"
+        said = f"process {master.pid} was told to reload; only its log tells how that went: there is no admin"
         assert error == f"greenproxy reload: {said}\n"
         wait_until(lambda: master.signals == ["SIGHUP"], "the signal")
 
@@ -144,7 +144,7 @@ def test_reload_may_be_what_opens_the_admin(tmp_path: Path, told: Told) -> None:
 
 def test_reload_asks_again_where_a_worker_leaves_with_the_answer(tmp_path: Path, told: Told) -> None:
     with Master(tmp_path) as master:
-        answers = [(401, b""), (500, b""), state(master.pid, 5, "done")]
+        answers = [(404, b""), (500, b""), state(master.pid, 5, "done")]
         with Admin(reloading(master, *answers)) as admin:
             assert told("reload", "--pid-file", str(master.pid_file), "--admin", admin.address)[0] == 0
 
@@ -167,6 +167,59 @@ def test_reload_during_which_the_master_ends_is_told(tmp_path: Path, told: Told)
         with Admin(answer) as admin:
             status, _, error = told("reload", "--pid-file", str(master.pid_file), "--admin", admin.address)
     assert (status, error) == (1, f"greenproxy reload: process {master.pid} has ended meanwhile; the log tells why\n")
+
+
+def test_reload_without_the_token_is_asked_for_and_not_waited_for(tmp_path: Path, told: Told) -> None:
+    with Master(tmp_path) as master, Admin(lambda _: (401, b"")) as admin:
+        status, _, error = told("reload", "--pid-file", str(master.pid_file), "--admin", admin.address)
+        wait_until(lambda: master.signals == ["SIGHUP"], "the signal")
+    said = f"process {master.pid} was told to reload; only its log tells how that went: the admin at {admin.address} wants"
+    assert (status, error) == (1, f"greenproxy reload: {said} an admin-token\n")
+
+
+def test_reload_that_brings_the_token_into_force_is_heard_of(tmp_path: Path, told: Told) -> None:
+    with Master(tmp_path) as master:
+
+        def answer(_fields: Mapping[str, str]) -> tuple[int, Any]:
+            left.append(0)
+            return (401, b"") if len(left) < 4 else state(master.pid, 1, "done")
+
+        left: list[int] = []
+        with Admin(answer) as admin:
+            (tmp_path / "f.ini").write_text(f"[greenproxy]\npid-file = pid\nadmin = {admin.address}\nadmin-token = new\n")
+            assert told("reload", "-c", f"{tmp_path}/f.ini")[0] == 0
+
+
+def test_reload_reaches_a_proxy_that_does_not_answer(tmp_path: Path, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "ACTS_WITHIN_S", 0.0)
+    monkeypatch.setattr(commands, "ANSWERS_WITHIN_S", 0.1)
+    with Master(tmp_path) as master:
+
+        def answer(_fields: Mapping[str, str]) -> tuple[int, Any]:
+            wait_until(lambda: master.signals, "the signal, without which nobody answers")
+            return state(master.pid, 5, "done")
+
+        with Admin(answer) as admin:
+            assert told("reload", "--pid-file", str(master.pid_file), "--admin", admin.address)[0] == 0
+        assert master.signals == ["SIGHUP"]
+
+
+def test_reload_of_a_process_that_stops_is_not_asked_for(tmp_path: Path, told: Told) -> None:
+    with Master(tmp_path) as master, Admin(lambda _: (200, document(pid=master.pid, state="stopping"))) as admin:
+        said = told("reload", "--pid-file", str(master.pid_file), "--admin", admin.address)
+        assert said == (1, "", f"greenproxy reload: process {master.pid} is stopping\n")
+        assert master.signals == []
+
+
+def test_reload_of_a_process_that_is_told_to_stop_meanwhile_ends(tmp_path: Path, told: Told) -> None:
+    with Master(tmp_path) as master, Admin(reloading(master, (200, document(pid=master.pid, state="stopping")))) as admin:
+        said = told("reload", "--pid-file", str(master.pid_file), "--admin", admin.address)
+        assert said == (1, "", f"greenproxy reload: process {master.pid} is stopping\n")
+
+
+def test_a_pid_file_that_only_the_new_file_names_is_found_by_the_admin(tmp_path: Path, told: Told) -> None:
+    with Master(tmp_path) as master, Admin(reloading(master, state(master.pid, 5, "done"))) as admin:
+        assert told("reload", "--pid-file", f"{tmp_path}/moved", "--admin", admin.address)[0] == 0
 
 
 def test_reload_of_one_process_is_not_heard_of_from_another(tmp_path: Path, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:

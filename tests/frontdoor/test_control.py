@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from greenproxy import cli
+from greenproxy.control import commands
 from tests.frontdoor.edge import BROKEN_IN_WORKERS, MODULE, edge, get, ini, open_gate, request_in_flight
 from tests.frontdoor.test_command_line import run
 from tests.processes import ROOT, Proxy, is_running, wait_until
@@ -41,6 +43,37 @@ def test_reload_of_a_file_with_mistakes_prints_them(tmp_path: Path, capsys: pyte
         assert all(line.startswith(f"greenproxy reload: {proxy.file}:") for line in said[1:])
         assert len(said) > 2
         assert proxy.workers() == before
+
+
+def test_reload_replaces_workers_that_are_all_blocked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "ANSWERS_WITHIN_S", 0.3)
+    with controlled(tmp_path, reload_timeout="1s") as proxy, contextlib.ExitStack() as blocked:
+        before = proxy.workers()
+        for _ in before:
+            blocked.enter_context(request_in_flight(proxy, proxy.port(), "/block"))
+            (tmp_path / "arrived").unlink()
+        assert cli.main(["status", "-c", str(proxy.file)], {}) == 1
+        assert cli.main(["reload", "-c", str(proxy.file)], {}) == 0
+        assert get(proxy.port()) not in before
+
+
+def test_reload_while_it_stops_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with controlled(tmp_path) as proxy, request_in_flight(proxy, proxy.port()):
+        proxy.send(signal.SIGTERM)
+        proxy.wait_for_log("stopping")
+        assert cli.main(["reload", "-c", str(proxy.file)], {}) == 1
+        assert capsys.readouterr().err == f"greenproxy reload: process {proxy.pid} is stopping\n"
+        assert cli.main(["status", "-c", str(proxy.file)], {}) == 0
+        assert " and stopping, " in capsys.readouterr().out
+        open_gate(proxy)
+        assert proxy.wait() == 0
+
+
+def test_reload_may_bring_another_pid_file(tmp_path: Path) -> None:
+    with controlled(tmp_path) as proxy:
+        proxy.file.write_text(ini(admin="unix:admin.sock", pid_file="moved.pid"))
+        assert cli.main(["reload", "-c", str(proxy.file)], {}) == 0
+        assert (tmp_path / "moved.pid").read_text().strip() == str(proxy.pid)
 
 
 def test_reload_with_workers_that_cannot_boot_tells_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
