@@ -34,6 +34,12 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Proxying": ("resolve_interval_s", "via", "server_header"),
 }
 
+#: Words that a command line may begin with, or that people try, and what they mean here.
+_MEANT: Mapping[str, str] = {
+    **{name: f"greenproxy {name}" for name in ("status", "reload", "stop", "demo")},
+    **dict.fromkeys(("start", "run", "serve"), "greenproxy -c FILE"),
+}
+
 _USAGE = """\
 greenproxy -c FILE [--check] [flags]
        greenproxy --bind ADDRESS --backend URL [flags]
@@ -45,7 +51,7 @@ Durations are 250ms, 5s, 2m, 1h; a bare number is seconds. 0 is no limit.
 Each of the flags from --workers on is also a key of [greenproxy] in the file and an
 environment variable: --worker-timeout, worker-timeout, GREENPROXY_WORKER_TIMEOUT. A flag
 beats the environment, which beats the file. GREENPROXY_CONFIG is --config.
-`greenproxy status --help`, and so on, tells more of a command.
+greenproxy status --help, and so on, tells more of a command.
 
 examples:
   greenproxy -c greenproxy.ini --check
@@ -135,7 +141,7 @@ def refuse_unknown(words: Iterable[str], parser: Parser) -> None:
     """Raise ConfigErrors if there are words that the parser could not place."""
     unknown = [word for word in words if word != "--"]
     if unknown:
-        raise ConfigErrors([_unknown(word, parser) for word in unknown if word.startswith("-")] or [_stray(unknown[0])])
+        raise ConfigErrors([_unknown(word, parser) for word in unknown if word.startswith("-")] or [_stray(unknown[0], parser)])
 
 
 def load_settings(
@@ -196,8 +202,10 @@ def _unknown(word: str, parser: Parser) -> ConfigError:
     return ConfigError(key=flag, message="unknown flag", suggestion=closest(flag, known))
 
 
-def _stray(word: str) -> ConfigError:
+def _stray(word: str, parser: Parser) -> ConfigError:
     suggestion = f"-c {word}" if word.endswith((".ini", ".conf", ".cfg")) else ""
+    if not suggestion and parser.prog == "greenproxy":
+        suggestion = _MEANT.get(closest(word, _MEANT), "")
     return ConfigError(message=f"unexpected argument {word!r}", suggestion=suggestion)
 
 
@@ -211,10 +219,8 @@ def _variable(key: str) -> str:
 def add_flag(group: Any, field: dataclasses.Field[Any]) -> None:
     """Add the flag and the variable of a key of [greenproxy] to a parser or a group of one."""
     key = key_name(field)
-    default = default_text(field) or "none"
-    group.add_argument(
-        f"--{key}", metavar=metavar(field), default=None, env_var=_variable(key), help=f"{sentence(field)} (default: {default})"
-    )
+    text = f"{sentence(field)} (default: {default_text(field) or 'none'})".replace("`", "")  # those are for the reference
+    group.add_argument(f"--{key}", metavar=metavar(field), default=None, env_var=_variable(key), help=text)
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):

@@ -68,6 +68,7 @@ def test_the_file_may_come_from_the_environment(name: str) -> None:
     [
         (["--nonsense"], "--nonsense: unknown flag"),
         (["--workers", "2"], "--workers: unknown flag"),
+        (["statsu"], "unexpected argument 'statsu'"),
         (["a.ini"], "unexpected argument 'a.ini' (did you mean -c a.ini?)"),
         (["-c"], "-c/--config: needs a value"),
     ],

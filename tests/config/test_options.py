@@ -139,8 +139,10 @@ def test_flags_without_a_file_beat_a_file_from_the_environment() -> None:
         (["--workers"], {}, ["--workers: needs a value"]),
         (["--check=1"], {}, ["--check: ignored explicit argument '1'"]),
         (["a.ini"], {}, ["unexpected argument 'a.ini' (did you mean -c a.ini?)"]),
-        (["strat"], {}, ["unexpected argument 'strat'"]),
-        (["--", "strat"], {}, ["unexpected argument 'strat'"]),
+        (["stattus"], {}, ["unexpected argument 'stattus' (did you mean greenproxy status?)"]),
+        (["relaod", "-c", "a.ini"], {}, ["unexpected argument 'relaod' (did you mean greenproxy reload?)"]),
+        (["strat"], {}, ["unexpected argument 'strat' (did you mean greenproxy -c FILE?)"]),
+        (["--", "xyzzy"], {}, ["unexpected argument 'xyzzy'"]),
         (["--"], {}, ["nothing to serve: give -c FILE, or --bind and --backend"]),
         (
             ["--bind", "8080", "--backend", "127.0.0.1:1", "--via", "no"],
@@ -186,6 +188,10 @@ def test_the_help_tells_every_flag_with_its_value_and_default(capsys: pytest.Cap
     assert "--via on|off whether forwarded requests carry a Via field (default: on)" in text
     for field in dataclasses.fields(ProcessSettings):
         assert f"--{key_name(field)} " in text
+
+
+def test_the_help_is_plain_text() -> None:
+    assert "`" not in build_parser().format_help()
 
 
 def test_no_line_of_the_help_is_too_long_for_a_terminal() -> None:
