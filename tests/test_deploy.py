@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from greenproxy import cli
 from greenproxy.config.commands import parse_command
 from greenproxy.config.options import parse as parse_options
 from greenproxy.config.settings import ProcessSettings
@@ -67,7 +68,22 @@ def test_command_of_the_service_is_understood() -> None:
 def test_reload_asks_the_process_that_was_started() -> None:
     command, *flags = arguments("ExecReload")
     assert parse_command(command, flags, {}).name == "reload"
-    assert set(flags) < set(arguments("ExecStart"))
+    assert flags == arguments("ExecStart")
+
+
+def test_commands_of_the_service_and_of_the_page_work_with_a_token_in_the_file(tmp_path: Path) -> None:
+    (check,) = re.findall(r"\| check a file first \| `/opt/greenproxy/bin/greenproxy (.*)` \|", PAGE.read_text())
+
+    def here(words: list[str]) -> list[str]:
+        return [re.sub(r"/(etc|run)/greenproxy/", f"{tmp_path}/", word) for word in words]
+
+    ini = "[greenproxy]\nworkers = 1\nadmin-token = ${SECRET}\n[listener:web]\nbind = 127.0.0.1:0\n[route:all]\nstatus = 404\n"
+    variables = {"SECRET": "s3cret"}
+    _, _, *flags = here(arguments("ExecStart"))
+    with Proxy(ini, tmp_path, *flags, environ=variables) as proxy:
+        assert cli.main(here(check.split()), variables) == 0
+        assert cli.main(here(arguments("ExecReload")), variables) == 0
+        assert "reloaded: " in proxy.log()
 
 
 def test_service_waits_longer_than_greenproxy_for_requests_in_flight() -> None:
@@ -169,6 +185,22 @@ def test_health_check_finds_the_admin_by_the_environment_alone(tmp_path: Path) -
         command = [sys.executable, "-m", "greenproxy", "status"]
         done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT), **variables}, capture_output=True, timeout=20)
         assert done.returncode == 0, done.stderr
+
+
+def test_file_that_the_page_gives_for_a_container_runs_and_writes_nothing_beside_itself(tmp_path: Path) -> None:
+    (ini,) = re.findall(r"```ini\n(.*?)```", PAGE.read_text().partition("## Containers")[2], re.DOTALL)
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "greenproxy.ini").write_text(ini.replace(":8080", "127.0.0.1:0"))
+    variables = {"GREENPROXY_ADMIN": "127.0.0.1:0", "GREENPROXY_WORKERS": "1"}
+    with Proxy("", tmp_path, "-c", str(tmp_path / "conf" / "greenproxy.ini"), environ=variables) as proxy:
+        assert [each.name for each in (tmp_path / "conf").iterdir()] == ["greenproxy.ini"]
+        assert proxy.stop() == 0
+
+
+def test_an_empty_pid_file_flag_is_none(tmp_path: Path) -> None:
+    ini = "[greenproxy]\nworkers = 1\npid-file = its.pid\n[listener:web]\nbind = 127.0.0.1:0\n[route:all]\nstatus = 404\n"
+    with Proxy(ini, tmp_path, "--pid-file", ""):
+        assert not (tmp_path / "its.pid").exists()
 
 
 # ------------------------------------------------------------------ log rotation
