@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from greenproxy import __version__
+from greenproxy import __version__, cli
 from tests.client import Address, Answer, RawClient, get
 from tests.control.documents import document
 from tests.control.test_page import fields
 from tests.frontdoor.edge import edge, open_gate, request_in_flight
+from tests.frontdoor.guests import INI as GUNICORN_INI
+from tests.frontdoor.guests import Gunicorn
 from tests.processes import Proxy, is_running, wait_until
 from tests.scripted import ScriptedBackend
 
@@ -221,6 +223,23 @@ def test_while_all_stop_it_says_so_to_the_end(tmp_path: Path) -> None:
         assert client.getresponse().status == 200
         assert running.wait() == 0
         assert not (tmp_path / "admin.sock").exists()
+
+
+def test_while_gunicorn_stops_it_says_so_to_the_end_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(tmp_path / "admin.sock")
+    gunicorn = Gunicorn(tmp_path, "--pid", "gunicorn.pid")
+    gunicorn.write(GUNICORN_INI.replace("[greenproxy]", "[greenproxy]\nadmin = unix:admin.sock"))
+    with gunicorn, request_in_flight(gunicorn, gunicorn.port()) as client:
+        gunicorn.send(signal.SIGTERM)
+        wait_until(lambda: len(gunicorn.workers()) == 1, "the worker without a request has gone")
+        for _ in range(3):
+            assert (ask(path, "/readyz").status, ask(path, "/readyz").body) == (503, b"stopping\n")
+        assert status(path)["state"] == "stopping"
+        assert cli.main(["reload", "--pid-file", str(tmp_path / "gunicorn.pid"), "--admin", f"unix:{path}"], {}) == 1
+        assert capsys.readouterr().err == f"greenproxy reload: process {gunicorn.pid} is stopping\n"
+        open_gate(gunicorn)
+        assert client.getresponse().status == 200
+        assert gunicorn.wait() == 0
 
 
 def test_a_worker_that_is_replaced_leaves_the_answers_to_its_successor(tmp_path: Path) -> None:
