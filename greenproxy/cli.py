@@ -37,6 +37,9 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
         return _serve(arguments, variables)
     except (ConfigErrors, Refused) as error:
         print(error, file=sys.stderr)
+        from greenproxy.process.upgrade import tell_failure
+
+        tell_failure(os.environ, str(error))
         return WRONG
     except KeyboardInterrupt:
         return 130  # as the shell says it: 128 and the number of INT

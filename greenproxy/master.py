@@ -38,7 +38,7 @@ from greenproxy.process.reload import Reload
 from greenproxy.process.respawn import Respawn
 from greenproxy.process.rights import group_of, may_become
 from greenproxy.process.upgrade import Predecessor, Successor
-from greenproxy.worker import CANNOT_BOOT, STOP_SIGNALS, StandaloneWorker
+from greenproxy.worker import CANNOT_BOOT, HELD_SIGNALS, STOP_SIGNALS, StandaloneWorker
 
 STOPPED, CANNOT_LISTEN, BAD_CONFIGURATION = 0, 1, 2
 _TICK_S = 1.0
@@ -47,6 +47,8 @@ _TICK_WHILE_CHANGING_S = 0.02
 #: Workers cut what is left when graceful-timeout is over; so much later those that could not are killed.
 _BEFORE_KILL_S = 2
 _NO_LIMIT_S = 10**9
+#: A worker that is told to say what it does, and die, has this long for it.
+_LAST_WORDS_S = 1.0
 
 
 class ProxyApplication(BaseApplication):
@@ -113,6 +115,8 @@ class ProxyArbiter(Arbiter):
         self.WORKERS: dict[int, StandaloneWorker] = {}
         self._say: logging.Logger = self.log.error_log
         self._load = load
+        self._umask = os.umask(0)
+        os.umask(self._umask)
         self._estate = Estate(self.log, os.getpid(), self._has_other)
         self._reload: Reload[ProxyApplication] = Reload(self, self._say)
         self._respawn = Respawn()  # while workers die
@@ -123,6 +127,7 @@ class ProxyArbiter(Arbiter):
         self._successor = Successor(self._say)
         self._is_ready = False  # all workers have served once
         self._is_stopping = False
+        self._cannot_start = False  # some worker could not, and was not replaced yet
 
     # -------------------------------------------------------------- the start
 
@@ -183,6 +188,9 @@ class ProxyArbiter(Arbiter):
             self._let_go(worker)
         if not self._is_ready:
             self._greet()
+        elif self._cannot_start and self.all_serve(self.app):
+            self._cannot_start = False
+            self._say.info("workers can start again: %s serve", _counted(self.num_workers))
 
     def _serving(self, app: ProxyApplication) -> list[StandaloneWorker]:
         """Return the workers of a configuration that are there to stay, oldest first."""
@@ -197,8 +205,10 @@ class ProxyArbiter(Arbiter):
             try:
                 with self._as(app):
                     self.spawn_worker()
+                self._refork = Respawn()
             except OSError as error:  # no process, no memory, no descriptor; in a child gunicorn sees to everything
                 StandaloneWorker.bury_unborn(self.WORKERS.values())
+                os.umask(self._umask)  # gunicorn changes it for a moment, and does not come to change it back
                 pause_s = self._refork.died(0.0, has_served=False)
                 self._say.error("a worker cannot be started: %s; the next try is in %.1f s", error, pause_s)
                 return
@@ -221,12 +231,12 @@ class ProxyArbiter(Arbiter):
 
     def spawn_worker(self) -> Any:
         """Fork a worker. Signals that would stop it wait until it listens to them."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
         try:
             return super().spawn_worker()
         finally:
             if os.getpid() == self.pid:
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
 
     def wait_for_signals(self, timeout: float = _TICK_S) -> Any:
         """Wait for signals, shorter while something is to be seen or started soon."""
@@ -252,12 +262,12 @@ class ProxyArbiter(Arbiter):
         for pid, worker in list(self.WORKERS.items()):
             if worker.silent_s <= worker.patience_s:
                 continue
-            if worker.aborted:
-                self.kill_worker(pid, signal.SIGKILL)
-            else:
-                worker.aborted = True
+            if not worker.aborted:
+                worker.aborted, worker.aborted_at_s = True, monotonic()
                 self._say.critical("worker %d gave no heartbeat for %d s and is ended", pid, worker.silent_s)
                 self.kill_worker(pid, signal.SIGABRT)
+            elif monotonic() - worker.aborted_at_s >= min(_LAST_WORDS_S, worker.patience_s / 4):
+                self.kill_worker(pid, signal.SIGKILL)
 
     def reap_workers(self) -> None:
         """Take note of all children that have ended."""
@@ -275,14 +285,15 @@ class ProxyArbiter(Arbiter):
                 self._worker_ended(worker, status)
 
     def _worker_ended(self, worker: StandaloneWorker, status: int) -> None:
-        is_leaving, has_served = worker.is_leaving, worker.has_served
+        is_leaving, has_served, why = worker.is_leaving, worker.has_served, worker.last_words
         worker.tmp.close()
         self._estate.board.bury(worker.pid)
         code = os.waitstatus_to_exitcode(status)
         if (is_leaving or self._is_stopping) and (code == 0 or not has_served):
             self._say.debug("worker %d has ended", worker.pid)
         elif worker.app is self._reload.trial and not has_served:
-            how = f"worker {worker.pid} {how_it_ended(status)} before it served anyone"
+            how = f"cannot start: {why}" if why else f"{how_it_ended(status)} before it served anyone"
+            how = f"worker {worker.pid} {how}"
             self._reload.worker_ended(how, was_killed=code < 0)
         elif self._is_ready or self._is_stopping or has_served:
             self._mourn(worker, status, has_served)
@@ -295,6 +306,7 @@ class ProxyArbiter(Arbiter):
         """Say that a worker died, and when it is replaced."""
         next_is = ""
         if worker.app in (self.app, self._reload.trial) and not self._is_stopping and not worker.is_draining:
+            self._cannot_start = self._cannot_start or not has_served
             pause_s = self._respawn.died(monotonic() - worker.born_s, has_served=has_served)
             next_is = f"; another one starts in {pause_s:.1f} s" if pause_s else "; another one starts"
         self._say.error("worker %d %s%s", worker.pid, how_it_ended(status), next_is)
@@ -327,11 +339,11 @@ class ProxyArbiter(Arbiter):
         before, self.app = self.app, new
         self.cfg, self.timeout, self.num_workers = new.cfg, new.cfg.timeout, new.cfg.workers
         self._respawn = Respawn()
-        old = self._serving(before)
-        for worker in old:
+        for worker in self._serving(before):
             self._let_go(worker)
         self._estate.settle(new, before)
-        self._say.info("reloaded: %s; %s of before finish what they have", _counted(self.num_workers), len(old))
+        leaving = len([worker for worker in self.WORKERS.values() if worker.app is not new])
+        self._say.info("reloaded: %s serve; %d from before finish what they have", _counted(self.num_workers), leaving)
 
     def move_out(self, new: ProxyApplication) -> None:
         """Let the workers of a configuration go that is not to be, and what they had."""
@@ -458,10 +470,18 @@ def serve(settings: Settings, load: Callable[[], Settings]) -> NoReturn:
 
     Raises SystemExit with 0 (stopped), 1 (cannot listen), 2 (configuration) or 3 (workers cannot start).
     """
+    for descriptor in range(3):  # else the next file that is opened becomes standard output
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
     try:
         arbiter = ProxyArbiter(ProxyApplication(settings), load)
-    except (ConfigError, OSError) as error:
+    except ConfigError as error:
         print(f"greenproxy: {error}", file=sys.stderr)
+        sys.exit(BAD_CONFIGURATION)
+    except OSError as error:
+        print(f"error-log: cannot open {error.filename}: {error.strerror}", file=sys.stderr)
         sys.exit(BAD_CONFIGURATION)
     arbiter.run()
     sys.exit(STOPPED)

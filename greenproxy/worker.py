@@ -40,8 +40,9 @@ from greenproxy.process.reload import start_limit_s
 from greenproxy.process.rights import leave_groups
 from greenproxy.process.watchdog import Watchdog
 
-#: Blocked by our master around a fork, so that none is lost before the worker listens.
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+#: Blocked by our master around a fork, so that none is lost before the worker listens.
+HELD_SIGNALS = (*STOP_SIGNALS, signal.SIGUSR1)
 #: The exit status of a worker that could not begin to serve; gunicorn's arbiter knows it by this number too.
 CANNOT_BOOT = 3
 _TICK_S = 1.0
@@ -51,6 +52,7 @@ _TICK_WHILE_STAYING_S = 0.05
 _TIME_OF_DAY_S = 1e9
 #: The mark in the heartbeat file of a worker that leaves. It must not touch the time, which is the heartbeat.
 _LEAVING_MODE = 0o400
+_MOST_WORDS = 2000
 #: gunicorn's master kills when graceful_timeout is over; by then the worker must have cut what is left, and logged it.
 _BEFORE_KILL_S = 0.5
 
@@ -77,6 +79,7 @@ class ProxyWorker(Worker):
         super().__init__(age, ppid, sockets, app, timeout, cfg, log)
         self.born_s = monotonic()
         self.is_draining = False  # the master's note: it was told to end
+        self.aborted_at_s = math.inf  # the master's note: since when it is told to say what it does, and die
         self.prepared = self.prepare()
         living = [worker for worker in ProxyWorker._siblings if not worker.has_ended]
         self.slot = free_slot(worker.slot for worker in living)
@@ -120,6 +123,11 @@ class ProxyWorker(Worker):
         return self.is_draining or os.fstat(self.tmp.fileno()).st_mode & 0o777 == _LEAVING_MODE
 
     @property
+    def last_words(self) -> str:
+        """Why it could not start, as far as it said so."""
+        return os.pread(self.tmp.fileno(), _MOST_WORDS, 0).decode(errors="replace")
+
+    @property
     def silent_s(self) -> float:
         """Seconds since the last heartbeat; since its birth when there was none yet."""
         return monotonic() - (self.tmp.last_update() if self.has_served else self.born_s)
@@ -141,10 +149,13 @@ class ProxyWorker(Worker):
         self._interrupts = 0
         self._is_fast = False
         self._should_reopen = False
+        self._why = ""  # it could not start
         self._listen_to_signals()  # until now they went to the master's queue, of which this process has a copy
         for signum in self._guest.early_signals():
             if signum in STOP_SIGNALS:
                 self._stop(is_fast=signum != signal.SIGTERM)
+            elif signum == signal.SIGUSR1:
+                self._should_reopen = True
         leave_groups(self.cfg.uid, self.cfg.gid)
         gevent.reinit()
         monkey.patch_all()
@@ -162,7 +173,8 @@ class ProxyWorker(Worker):
         signal.signal(signal.SIGTERM, self.handle_exit)
         signal.signal(signal.SIGINT, self.handle_int)
         signal.signal(signal.SIGQUIT, self.handle_quit)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        signal.signal(signal.SIGUSR1, self.handle_usr1)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
 
     def load_wsgi(self) -> None:
         """Open the house. Exits when that fails, with status 3 when nobody ever served: the master gives up then."""
@@ -172,7 +184,8 @@ class ProxyWorker(Worker):
             try:
                 self._open_house()
             except Exception as error:  # user code runs in there, and may raise anything
-                self._log.error("worker %d cannot start: %s: %s", os.getpid(), type(error).__name__, error)
+                self._why = f"{type(error).__name__}: {error}"
+                self._log.error("worker %d cannot start: %s", os.getpid(), self._why)
                 self._log.debug("where it happened:", exc_info=error)
             else:
                 self._guest.has_booted()
@@ -194,6 +207,7 @@ class ProxyWorker(Worker):
 
     def give_up(self) -> NoReturn:
         """Leave without having served. gunicorn's master ends the service for status 3, so it gets another when that runs."""
+        os.write(self.tmp.fileno(), self._why.encode()[:_MOST_WORDS])
         pause_s = self._guest.gives_up()
         if pause_s is None:
             sys.exit(CANNOT_BOOT)

@@ -54,6 +54,7 @@ def serve(
     handlers = [gevent.signal_handler(signal.SIGTERM, _close, server, file)]
     if dies_with_parent:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that closes tells everyone, and the master goes on
     else:
         handlers.append(gevent.signal_handler(signal.SIGINT, _close, server, file))
         where = address.path or "{}:{}".format(*listener.getsockname()[:2])

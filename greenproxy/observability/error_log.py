@@ -14,6 +14,8 @@ from io import FileIO
 from typing import TextIO
 
 _LOGGER = "greenproxy"
+#: Without a wait: a named pipe that nobody reads is an error, and one whose reader is slow loses lines.
+_HOW = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
 _control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -53,13 +55,13 @@ class ErrorLog(logging.Handler):
             return None
         if self._owner is not None and os.geteuid() == 0:
             try:  # one that was there is not given away: in a folder of others it may be a link to anything
-                fresh = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+                fresh = os.open(self._path, _HOW | os.O_EXCL, 0o644)
             except FileExistsError:
                 pass
             else:
                 os.fchown(fresh, *self._owner)
                 return FileIO(fresh, "a")
-        return FileIO(self._path, "a")
+        return FileIO(os.open(self._path, _HOW, 0o666), "a")
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line. A log that cannot be written must not disturb what it is about."""

@@ -5,6 +5,7 @@ Both front doors use it: `greenproxy -c` for all listeners, plain gunicorn for t
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
@@ -65,6 +66,7 @@ def open_doors(
     Raises CannotListen, naming all addresses that failed, with nothing left open that was not open before.
     """
     spare = {address: list(sockets) for address, sockets in (at_hand or {}).items()}
+    mine = [sock for sockets in spare.values() for sock in sockets]
     doors: list[Door] = []
     opened: list[ListeningSocket] = []
     failed: list[str] = []
@@ -75,11 +77,12 @@ def open_doors(
                 if spare.get(address):
                     sockets.append(spare[address].pop(0))
                 else:
-                    opened.append(_open(address, cfg, is_private=listener.protocol == ADMIN))
+                    opened.append(_open(address, cfg, mine, is_private=listener.protocol == ADMIN))
                     sockets.append(opened[-1])
             except (OSError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or error
-                failed.append(f"cannot listen on {address} ({listener.name}): {reason}")
+                hint = " (ports below 1024 want root, or CAP_NET_BIND_SERVICE)" if _wants_rights(address, error) else ""
+                failed.append(f"cannot listen on {address} ({listener.name}): {reason}{hint}")
         doors.append(Door(listener, tuple(sockets)))
     if failed:
         close_sockets(opened)
@@ -87,7 +90,11 @@ def open_doors(
     return tuple(doors)
 
 
-def _open(address: Address, cfg: Any, *, is_private: bool) -> ListeningSocket:
+def _wants_rights(address: Address, error: Exception) -> bool:
+    return isinstance(error, PermissionError) and 0 < address.port < 1024
+
+
+def _open(address: Address, cfg: Any, mine: Iterable[Any], *, is_private: bool) -> ListeningSocket:
     if address.path:
         server, file = listen(address.path, cfg.backlog, umask=_umask(cfg, is_private), owner=(cfg.uid, cfg.gid))
         return ListeningSocket(server, file)
@@ -96,12 +103,32 @@ def _open(address: Address, cfg: Any, *, is_private: bool) -> ListeningSocket:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if ":" in address.host:  # IPv4 clients are for somebody else, so that [::]:8080 and :8080 can stand side by side
             server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        server.bind((address.host or "0.0.0.0", address.port))
-        server.listen(cfg.backlog)
+        _listen(server, (address.host or "0.0.0.0", address.port), cfg.backlog, mine)
     except BaseException:
         server.close()
         raise
     return ListeningSocket(server)
+
+
+def _listen(server: socket.socket, name: tuple[str, int], backlog: int, mine: Iterable[Any]) -> None:
+    """Let a socket listen, also where what is in the way is our own: `127.0.0.1:80` of now, while `:80` is to take its place."""
+    try:
+        server.bind(name)
+        server.listen(backlog)
+        return
+    except OSError as error:
+        rivals = [each.sock for each in mine if each.sock.family == server.family and each.getsockname()[1] == name[1]]
+        if error.errno != errno.EADDRINUSE or not rivals:
+            raise
+    # Sockets of one user that all say so may share a port. For this moment only: nobody else is to creep in.
+    for each in (*rivals, server):
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        server.bind(name)
+        server.listen(backlog)  # which looks for rivals once more
+    finally:
+        for each in (*rivals, server):
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
 
 
 def _umask(cfg: Any, is_private: bool) -> int:
@@ -142,7 +169,10 @@ def close_sockets(sockets: Iterable[Any], *, leaves_files: bool = False) -> None
     for wrapped in sockets:
         file = getattr(wrapped, "file", None)  # gunicorn's have none that is ours
         if file is not None and wrapped.fileno() >= 0 and not leaves_files:
-            file.remove()
+            try:
+                file.remove()
+            except OSError as error:
+                logging.getLogger("greenproxy").error("%s cannot be removed: %s", file.path, error.strerror)
         wrapped.close()
 
 

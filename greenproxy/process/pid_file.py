@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 from gunicorn.pidfile import Pidfile
@@ -23,19 +24,30 @@ class OwnPidfile(Pidfile):
     def create(self, pid: int) -> None:
         """Write the file. Raises PidFileTaken; a file that names a dead process, or nothing, is replaced."""
         try:
-            os.stat(os.path.dirname(self.fname) or ".")
+            if os.path.exists(self.fname) and not os.path.isfile(self.fname):  # a pipe would let us wait for who fills it
+                raise PidFileTaken(f"pid-file {self.fname} cannot be used: it is no ordinary file")
             running = self.validate()
             if running and running != pid:
                 raise PidFileTaken(
                     f"pid-file {self.fname} names process {running}, which is running: "
                     "stop it first, or remove the file if that is another program"
                 )
-            super().create(pid)
+            self._write(pid)
         except OSError as error:
             raise PidFileTaken(f"pid-file {self.fname} cannot be used: {error.strerror}") from None
-        except RuntimeError as error:  # somebody took it since
-            raise PidFileTaken(f"pid-file {self.fname} cannot be used: {error}") from None
-        self.pid = pid  # in a container our own id may stand there from an earlier life
+        self.pid = pid
+
+    def _write(self, pid: int) -> None:
+        """Put the file in its place as a whole; nothing is left of it when the disk is full."""
+        file, name = tempfile.mkstemp(dir=os.path.dirname(self.fname) or ".")
+        try:
+            with open(file, "w") as text:
+                text.write(f"{pid}\n")
+            os.chmod(name, 0o644)
+            os.rename(name, self.fname)
+        except BaseException:
+            os.unlink(name)
+            raise
 
 
 def _has_ended(pid: int) -> bool:

@@ -22,6 +22,8 @@ from greenproxy.process.reading import Unreadable
 T = TypeVar("T")
 #: A short worker-timeout is meant for workers that serve. To start, on a busy machine, takes any of them seconds.
 _SHORTEST_START_S = 5.0
+#: A worker that hangs is ended when its time is over, and says where it hangs; only then the reload is undone.
+_LAST_WORDS_S = 2.0
 #: New workers that are killed from outside before they serve are started again; after so many it is no accident.
 _MOST_KILLED = 3
 
@@ -124,7 +126,7 @@ class Reload(Generic[T]):
             self._refuse(str(error) or type(error).__name__)
             return
         self._killed = 0
-        self._until_s = self._clock() + start_limit_s(settings.process)
+        self._until_s = self._clock() + start_limit_s(settings.process) + _LAST_WORDS_S
         self.trial = new
 
     def _look_at_workers(self, new: T) -> None:

@@ -7,6 +7,7 @@ to the successor takes it back. A successor that cannot start, or dies, costs no
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -83,8 +84,10 @@ class Successor:
         if pid != self.pid:
             return False
         self.look()
-        why = self._said.removeprefix(_IS_READY).decode(errors="replace") or how_it_ended(status)
-        self._log.error("the new program (pid %d) is gone, this one goes on: %s", pid, why)
+        for line in self._said.removeprefix(_IS_READY).decode(errors="replace").splitlines():
+            self._log.error("the new program: %s", line)
+        level = logging.ERROR if status else logging.INFO  # it was taken back
+        self._log.log(level, "the new program (pid %d) is gone, this one goes on: %s", pid, how_it_ended(status))
         self._close_pipe()
         self.pid, self.is_ready = 0, False
         return True
@@ -119,6 +122,14 @@ def _program(command: Sequence[str]) -> list[str]:
             if file.read(2) == b"#!":
                 return list(command[1:])
     return [sys.executable, *command[1:]]
+
+
+def tell_failure(environ: MutableMapping[str, str], text: str) -> None:
+    """Tell the predecessor, if there is one, why this program cannot start: its log may be a file, and ours is not open yet."""
+    heir, _, pipe = environ.get(_READY, "").partition(" ")
+    if heir == str(os.getpid()):
+        with contextlib.suppress(OSError):
+            os.write(int(pipe), text.encode())
 
 
 class Predecessor:

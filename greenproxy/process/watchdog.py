@@ -148,7 +148,8 @@ class Watchdog:
             return
         code = (_users_frame(frame) or frame).f_code
         line = (_users_frame(frame) or frame).f_lineno
-        about = f"worker {os.getpid()} is blocked since {blocked_s:.1f} s by {code.co_name} ({code.co_filename}:{line}):"
+        place = f"{code.co_name} ({code.co_filename}:{line})"
+        about = f"worker {os.getpid()} is blocked since {blocked_s:.1f} s by {place}{_for_whom(frame)}:"
         self._write(logging.ERROR, about, "Stack (most recent call last):\n" + "".join(traceback.format_stack(frame)).rstrip())
 
     def _end_it(self, blocked_s: float) -> None:
@@ -191,3 +192,15 @@ def _users_frame(frame: FrameType | None) -> FrameType | None:
     while frame is not None and frame.f_code.co_filename.startswith(_NOT_THE_USERS):
         frame = frame.f_back
     return frame
+
+
+def _for_whom(frame: FrameType | None) -> str:
+    """Return which request it is about, as far as it can be seen: the handlers and middleware on the stack have it."""
+    while frame is not None:
+        if "request" in frame.f_code.co_varnames:
+            request = frame.f_locals.get("request")
+            method, target = getattr(request, "method", None), getattr(request, "target", None)
+            if isinstance(method, str) and isinstance(target, str):
+                return f" for {method} {target}"
+        frame = frame.f_back
+    return ""

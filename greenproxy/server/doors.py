@@ -1,8 +1,9 @@
 """Doors: all listeners of a worker: opening them, the ceiling of connections, the sweep, and the drain.
 
-The drain is what lost nothing under load: first the listeners close (what is in their backlog belongs to the other workers),
-then the loop turns once so that connections just accepted register; connections that never sent a request stay, idle ones
-linger a moment because a request may be on its way; answers say `Connection: close`; what is still going on at the end is cut.
+The drain is what lost nothing under load: first the listeners close, after what is in their backlog has been accepted (nobody
+may be left to do that, and it would be reset); then the loop turns once so that these connections register; connections that
+never sent a request stay, idle ones linger a moment because a request may be on its way; answers say `Connection: close`;
+what is still going on at the end is cut.
 """
 
 from __future__ import annotations
@@ -137,6 +138,7 @@ class Doors:
         """Stop accepting and wait until the connections have ended or `leave` has no more time; cut the rest."""
         begun_s = monotonic()
         for listener in self._listeners:
+            listener.empty()
             listener.close()
         gevent.sleep(0)
         for front in self._fronts:

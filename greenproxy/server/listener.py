@@ -29,6 +29,7 @@ _CONNECTION_ERRORS = frozenset(
 Accept = Callable[[_socket.socket, Any], None]
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 1.0
 _CALM_S = 5.0
+_MOST_AT_ONCE = 4096
 
 
 class Listener(StreamServer):
@@ -102,6 +103,16 @@ class Listener(StreamServer):
         self._stop_resume()
         self._resume = self.loop.timer(self._pause_s)
         self._resume.start(self.resume, update=True)
+
+    def empty(self) -> None:
+        """Accept what waits in the backlog now, as far as there is room. Never waits."""
+        for _ in range(_MOST_AT_ONCE):
+            if self.closed or self.full():
+                return
+            accepted = self.do_read()
+            if accepted is None:
+                return
+            self.do_handle(*accepted)
 
     def resume(self) -> None:
         """Accept again, unless the listener was closed."""

@@ -113,7 +113,7 @@ def test_it_can_be_taken_back(upgrade: Upgrade, tmp_path: Path) -> None:
     port = upgrade.proxy.port()
     upgrade.begin()
     upgrade.end()
-    upgrade.proxy.wait_for_log("the new program .* is gone, this one goes on: ended with status 0")
+    upgrade.proxy.wait_for_log("info: the new program .* is gone, this one goes on: ended with status 0")
     assert get(port) in upgrade.proxy.workers()
     assert ask_by_unix_socket(tmp_path / "web.sock").startswith(b"HTTP/1.1 200")
     assert not (tmp_path / "proxy.pid.2").exists()
@@ -134,8 +134,8 @@ def test_the_successor_opens_and_closes_what_changed(upgrade: Upgrade) -> None:
 def test_a_wrong_file_costs_nothing(upgrade: Upgrade) -> None:
     upgrade.proxy.file.write_text("[listner:web]\n")
     upgrade.proxy.send(signal.SIGUSR2)
-    upgrade.proxy.wait_for_log(r"the new program \(pid \d+\) is gone, this one goes on: ended with status 2")
-    assert "did you mean listener" in upgrade.proxy.log()
+    upgrade.proxy.wait_for_log(r"error: the new program \(pid \d+\) is gone, this one goes on: ended with status 2")
+    assert re.search(r"error: the new program: \S+greenproxy.ini:1: .*did you mean listener", upgrade.proxy.log())
     assert get(upgrade.proxy.port()) in upgrade.proxy.workers()
 
 

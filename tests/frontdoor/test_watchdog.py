@@ -82,7 +82,7 @@ def since(begun_s: float) -> float:
 def blocked(process: Process, by: str) -> re.Match[str]:
     """Return the record of a worker that is blocked by that function, as soon as it is there."""
     return process.wait_for_log(
-        rf"error: worker (\d+) is blocked since (\S+) s by {by} \(\S*edge\.py:\d+\):\n(.*\n)+?.*in {by}\n"
+        rf"error: worker (\d+) is blocked since (\S+) s by {by} \(\S*edge\.py:\d+\) for GET \S+:\n(.*\n)+?.*in {by}\n"
     )
 
 
@@ -173,6 +173,6 @@ def test_under_plain_gunicorn_its_log_tells_the_same(tmp_path: Path) -> None:
     command = Gunicorn(tmp_path)
     (tmp_path / "edge.py").write_text(MODULE)
     with command as gunicorn, request_in_flight(gunicorn, gunicorn.port(), "/spin"):
-        found = gunicorn.wait_for_log(r"\[ERROR\] worker (\d+) is blocked since \S+ s by spins \(\S*edge\.py:\d+\):\n")
+        found = gunicorn.wait_for_log(r"\[ERROR\] worker (\d+) is blocked since \S+ s by spins \(\S*edge\.py:\d+\) for GET \S+:")
         (tmp_path / "go").touch()
         gunicorn.wait_for_log(rf"\[WARNING\] worker {found[1]} turns again after \S+ s")

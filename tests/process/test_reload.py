@@ -149,7 +149,7 @@ def test_workers_that_are_killed_again_and_again_do(it: Situation) -> None:
 
 def test_workers_that_do_not_serve_in_time_undo_it(it: Situation) -> None:
     it.trying()
-    it.clock.turn(5.9)
+    it.clock.turn(7.9)
     it.reload.step()
     waited = it.reload.trial is NEW
     it.clock.turn(0.2)

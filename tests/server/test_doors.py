@@ -484,3 +484,13 @@ def test_a_connection_that_gets_idle_during_the_drain_lingers_from_then(entrance
     it.gate.set()
     assert client.answer().body == b"begun ended"
     assert client.ask(get("/late")).says_close
+
+
+def test_connections_that_wait_in_the_backlog_are_served(entrance: MakeEntrance) -> None:
+    it = entrance()
+    waiting = [socket.create_connection(it.address) for _ in range(20)]  # the loop has not turned since
+    it.drain()
+    for sock in waiting:
+        client = HubClient(HubSocket(fileno=sock.detach()))
+        assert client.ask(get("/late")).says_close
+        client.leave()
