@@ -130,3 +130,12 @@ def test_readiness_waits_for_one_that_is_slow_to_listen(tmp_path: Path, ini: str
         assert proxy.stop() == 0
     finally:
         proxy.kill_all()
+
+
+def test_a_terminal_that_closes_ends_none_of_them(tmp_path: Path, ini: str) -> None:
+    with Proxy(ini, tmp_path) as proxy:
+        before = proxy.demos()
+        os.killpg(proxy.pid, signal.SIGHUP)
+        proxy.wait_for_log("reloaded: ")
+        assert proxy.demos() == before
+        assert who_answers(proxy) in ("blue", "green")

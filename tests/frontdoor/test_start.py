@@ -14,7 +14,7 @@ import pytest
 
 from greenproxy import __version__
 from tests.frontdoor.edge import BROKEN_IN_WORKERS, HANGS_IN_WORKERS, edge, get
-from tests.processes import Proxy
+from tests.processes import Proxy, wait_until
 
 EVERYWHERE = """
 [greenproxy]
@@ -197,3 +197,16 @@ def test_workers_of_another_user_have_none_of_the_rights_of_root(tmp_path: Path)
         assert ids["Groups"].split() == [str(nobody.pw_gid)]
         assert status_over(socket.create_connection(("127.0.0.1", proxy.port()))) == 404
         assert proxy.stop() == 0
+
+
+def test_closed_standard_streams_are_no_place_for_other_files(tmp_path: Path) -> None:
+    proxy = edge(tmp_path, error_log="error.log")
+    proxy.command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *proxy.command]
+    proxy.start()
+    try:
+        log = tmp_path / "error.log"
+        wait_until(lambda: log.exists() and "greenproxy is ready" in log.read_text(), "it is ready")
+        assert [os.readlink(f"/proc/{proxy.pid}/fd/{descriptor}") for descriptor in range(3)] == ["/dev/null"] * 3
+        assert proxy.stop() == 0
+    finally:
+        proxy.kill_all()

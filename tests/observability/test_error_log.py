@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,3 +130,9 @@ def test_percent_signs_in_a_condition_are_not_formats() -> None:
     log, messages = memory_logger()
     Condition(log).begin("100%s of the disk")
     assert messages == ["100%s of the disk"]
+
+
+def test_a_named_pipe_that_nobody_reads_is_an_error_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="No such device or address"):
+        ErrorLog(str(tmp_path / "pipe"))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -138,3 +139,31 @@ def test_the_socket_of_the_admin_is_for_its_user_and_group_alone(doors: ExitStac
     assert asked is not None
     opened(doors, asked)
     assert path.stat().st_mode & 0o777 == 0o660
+
+
+def test_file_that_cannot_be_removed_is_told_and_the_sockets_are_closed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (door,) = open_doors([listener(Address(path=str(tmp_path / "first")), Address(path=str(tmp_path / "second")))], Config())
+
+    class Immovable:
+        path = "/read/only"
+
+        def remove(self) -> None:
+            raise OSError(30, "Read-only file system")
+
+    door.sockets[0].file = Immovable()
+    monkeypatch.setattr(logging.getLogger("greenproxy"), "propagate", True)
+    close(door)
+    assert [sock.fileno() for sock in door.sockets] == [-1, -1]
+    assert "/read/only cannot be removed: Read-only file system" in caplog.text
+    assert not (tmp_path / "second").exists()
+
+
+def test_ports_that_want_rights_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_args: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("greenproxy.process.listening._listen", forbidden)
+    with pytest.raises(CannotListen, match=r"Permission denied \(ports below 1024 want root, or CAP_NET_BIND_SERVICE\)"):
+        open_doors([listener(Address(port=80))], Config())

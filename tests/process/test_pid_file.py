@@ -68,3 +68,19 @@ def test_file_that_names_a_process_that_nobody_has_reaped_yet_is_replaced(path: 
     OwnPidfile(str(path)).create(os.getpid())
     gone.wait(20)
     assert path.read_text() == f"{os.getpid()}\n"
+
+
+def test_named_pipe_is_refused_and_not_waited_for(path: Path) -> None:
+    os.mkfifo(path)
+    with pytest.raises(PidFileTaken, match="it is no ordinary file"):
+        OwnPidfile(str(path)).create(os.getpid())
+
+
+def test_file_that_cannot_be_written_leaves_nothing_behind(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "rename", full)
+    with pytest.raises(PidFileTaken, match="No space left on device"):
+        OwnPidfile(str(path)).create(os.getpid())
+    assert list(path.parent.iterdir()) == []
