@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,17 @@ def test_commands_of_the_service_and_of_the_page_work_with_a_token_in_the_file(t
         assert cli.main(here(check.split()), variables) == 0
         assert cli.main(here(arguments("ExecReload")), variables) == 0
         assert "reloaded: " in proxy.log()
+
+
+def test_umask_of_the_service_does_not_shut_clients_out_of_a_unix_socket(tmp_path: Path) -> None:
+    ini = "[greenproxy]\nworkers = 1\nadmin = unix:admin.sock\n[listener:web]\nbind = unix:web.sock\n[route:all]\nstatus = 404\n"
+    before = os.umask(int(unit("greenproxy.service")["Service"]["UMask"], 8))
+    try:
+        with Proxy(ini, tmp_path):
+            modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("web.sock", "admin.sock")]
+    finally:
+        os.umask(before)
+    assert modes == [0o777, 0o660]
 
 
 def test_service_waits_longer_than_greenproxy_for_requests_in_flight() -> None:
