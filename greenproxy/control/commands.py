@@ -158,7 +158,8 @@ def _reload_number(client: AdminClient, target: Target) -> int | None:
             _refuse_if_stopping(document)
             return int(document["reload"]["number"])
         time.sleep(_TICK_S)
-    raise CannotDo(f"the admin is that of process {document['pid']}, but the pid-file names {target.pid}")
+    where = f"the admin is that of process {document['pid']}, but the pid-file names {target.pid}"
+    raise CannotDo(f"{where}; after an upgrade, wait until that has ended")
 
 
 def _refuse_if_stopping(document: Mapping[str, Any]) -> None:

@@ -227,7 +227,8 @@ def test_reload_of_one_process_is_not_heard_of_from_another(tmp_path: Path, told
     with Master(tmp_path) as master, Admin(lambda _: state(1, 4, "done")) as admin:
         status, _, error = told("reload", "--pid-file", str(master.pid_file), "--admin", admin.address)
         assert (status, master.signals) == (1, [])
-    assert error == f"greenproxy reload: the admin is that of process 1, but the pid-file names {master.pid}\n"
+    said = f"the admin is that of process 1, but the pid-file names {master.pid}; after an upgrade, wait until that has ended"
+    assert error == f"greenproxy reload: {said}\n"
 
 
 def test_reload_in_an_upgrade_listens_to_the_master_of_the_pid_file(tmp_path: Path, told: Told) -> None:
