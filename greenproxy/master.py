@@ -190,7 +190,7 @@ class ProxyArbiter(Arbiter):
             self._greet()
         elif self._cannot_start and self.all_serve(self.app):
             self._cannot_start = False
-            self._say.info("workers can start again: %s serve", _counted(self.num_workers))
+            self._say.info("workers can start again: %s", _counted(self.num_workers))
 
     def _serving(self, app: ProxyApplication) -> list[StandaloneWorker]:
         """Return the workers of a configuration that are there to stay, oldest first."""
@@ -301,6 +301,13 @@ class ProxyArbiter(Arbiter):
             if code != CANNOT_BOOT:  # else it has said why
                 self._say.error("worker %d %s before it served anyone", worker.pid, how_it_ended(status))
             raise HaltServer("workers cannot start", CANNOT_BOOT)
+        self._tell_of_the_last(worker)
+
+    def _tell_of_the_last(self, worker: StandaloneWorker) -> None:
+        """Say that nobody is left from before a reload, when that is so."""
+        in_force = (self.app, self._reload.trial)
+        if worker.app not in in_force and all(each.app in in_force for each in self.WORKERS.values()) and not self._is_stopping:
+            self._say.info("all workers from before the reload have ended")
 
     def _mourn(self, worker: StandaloneWorker, status: int, has_served: bool) -> None:
         """Say that a worker died, and when it is replaced."""
@@ -343,7 +350,7 @@ class ProxyArbiter(Arbiter):
             self._let_go(worker)
         self._estate.settle(new, before)
         leaving = len([worker for worker in self.WORKERS.values() if worker.app is not new])
-        self._say.info("reloaded: %s serve; %d from before finish what they have", _counted(self.num_workers), leaving)
+        self._say.info("reloaded: %s; %d from before finish what they have", _counted(self.num_workers), leaving)
 
     def move_out(self, new: ProxyApplication) -> None:
         """Let the workers of a configuration go that is not to be, and what they had."""
@@ -418,7 +425,8 @@ class ProxyArbiter(Arbiter):
 
     def handle_ttou(self) -> None:
         """TTOU: one worker less, but never none."""
-        self._say.info("one worker less: %d", max(1, self.num_workers - 1))
+        if self.num_workers > 1:
+            self._say.info("one worker less: %d", self.num_workers - 1)
         super().handle_ttou()
 
     # -------------------------------------------------------------- the end
@@ -439,6 +447,9 @@ class ProxyArbiter(Arbiter):
                 self.kill_worker(worker.pid, signal.SIGKILL)
         self._estate.close_doors(keeps_admin=True)
         super().stop(graceful)
+        for pid in self.WORKERS:  # gunicorn has killed them, and does not wait
+            os.waitpid(pid, 0)
+            self._say.error("worker %d did not end in time and was killed", pid)
         self._estate.close_doors()
         self._estate.demos.stop()
 

@@ -66,6 +66,7 @@ def test_new_workers_serve_and_old_ones_finish_what_they_have(tmp_path: Path) ->
         open_gate(proxy)
         assert int(client.getresponse().read()) in before
         wait_until(lambda: not set(proxy.workers()) & set(before), "the old workers are gone")
+        proxy.wait_for_log("all workers from before the reload have ended")
         assert "error" not in proxy.log()
 
 

@@ -124,3 +124,13 @@ def test_usr1_opens_the_logs_of_all_processes_again(tmp_path: Path) -> None:
         assert "greenproxy has stopped" in log.read_text()
     finally:
         proxy.kill_all()
+
+
+def test_a_stop_that_has_to_kill_says_so(tmp_path: Path) -> None:
+    with (
+        edge(tmp_path, workers="1", graceful_timeout="100ms", worker_timeout="0") as proxy,
+        request_in_flight(proxy, proxy.port(), "/block"),
+    ):
+        (worker,) = proxy.workers()
+        assert proxy.stop() == 0
+        assert f"worker {worker} did not end in time and was killed" in proxy.log()
