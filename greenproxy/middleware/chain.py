@@ -119,12 +119,12 @@ class _Guard:
             raise self._late(visit, None)
         if not isinstance(response, Response):
             close_bodies(taken, self._report)
-            self._report.wrong(f"returned {type(response).__name__}, not a Response")
+            self._report.wrong(f"returned {type(response).__name__}, not a Response, on {visit.subject}")
             raise MiddlewareError
         status: object = response.status  # what it is annotated as, nobody checked
         if not isinstance(status, int):
             close_bodies([response.body, *taken], self._report)
-            self._report.wrong(f"returned the status {status!r}, which is no number")
+            self._report.wrong(f"returned the status {status!r}, which is no number, on {visit.subject}")
             raise MiddlewareError
         if response.takeover is not None:
             taken = [each for each in taken if each is not cast(object, response.takeover)]
@@ -140,12 +140,12 @@ class _Guard:
             return error
         if visit.passed_on is not None and visit.passed_on.__cause__ is error:
             return visit.passed_on  # reported further inside
-        self._report.failed("failed", error)
+        self._report.failed(f"failed on {visit.subject}", error)
         return MiddlewareError()
 
     def _late(self, visit: Visit, error: BaseException | None) -> ProxyError:
         """Return the error for a middleware whose time is over: its own, or the request's."""
         if visit.is_request_late:
             return visit.deadline.late()
-        self._report.late(self._timeout_s, error)
+        self._report.late(self._timeout_s, visit.subject, error)
         return MiddlewareTimeout()

@@ -28,12 +28,15 @@ class Report:
         """Tell of an exception, with its traceback."""
         self._log.error("middleware %s %s", self._name, what, exc_info=error)
 
-    def late(self, limit_s: float, error: BaseException | None) -> None:
-        """Tell that its time was over and where it stood then. Slowness can last, so this is told every ten seconds at most."""
+    def late(self, limit_s: float, subject: str, error: BaseException | None) -> None:
+        """Tell that its time was over, for which request, and where it stood then.
+
+        Slowness can last, so this is told every ten seconds at most.
+        """
         now = monotonic()
         if now - self._told_at_s >= _REPORT_EVERY_S:
             self._told_at_s = now
-            self._log.warning("middleware %s took longer than %gs%s", self._name, limit_s, _place(error))
+            self._log.warning("middleware %s took longer than %gs on %s%s", self._name, limit_s, subject, _place(error))
 
 
 def _place(error: BaseException | None) -> str:

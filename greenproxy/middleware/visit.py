@@ -46,6 +46,11 @@ class Visit:
         return self._taken
 
     @property
+    def subject(self) -> str:
+        """What it is about, for the log: method and target as the client sent them."""
+        return f"{self._request.method} {self._request.target}"
+
+    @property
     def deadline(self) -> Deadline:
         """The request's deadline."""
         return self._request.deadline

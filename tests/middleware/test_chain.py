@@ -112,7 +112,7 @@ def test_exception_becomes_a_middleware_error_with_one_traceback(caplog: pytest.
         chain([bound(passes, name="outer"), bound(raises(bug), name="inner")], answers())(request())
     assert raised.value.__cause__ is bug
     [record] = caplog.records
-    assert record.getMessage() == "middleware inner failed"
+    assert record.getMessage() == "middleware inner failed on GET /"
     assert record.exc_info is not None
     assert record.exc_info[1] is bug
 
@@ -147,14 +147,14 @@ def test_result_that_is_no_response_is_a_middleware_error(result: object, messag
 
     with pytest.raises(MiddlewareError):
         chain([bound(wrong)], answers())(request())
-    assert messages() == [f"middleware mine returned {type(result).__name__}, not a Response"]
+    assert messages() == [f"middleware mine returned {type(result).__name__}, not a Response, on GET /"]
 
 
 def test_leaked_timeout_becomes_a_middleware_error(messages: Callable[[], list[str]]) -> None:
     with pytest.raises(MiddlewareError) as raised:
         chain([bound(passes, name="outer"), bound(raises(gevent.Timeout()), name="inner")], answers())(request())
     assert isinstance(raised.value.__cause__, gevent.Timeout)
-    assert messages() == ["middleware inner failed"]
+    assert messages() == ["middleware inner failed on GET /"]
 
 
 def test_timeout_of_an_outer_middleware_reaches_it_through_an_inner_one() -> None:
@@ -194,14 +194,14 @@ def test_a_status_that_is_no_number_is_the_middlewares_mistake() -> None:
     log, messages = memory_logger()
     with pytest.raises(MiddlewareError):
         chain([bound(lambda _request, _call_next: Response("200"), name="mine")], answers(), log=log)(request())  # type: ignore[arg-type]
-    assert messages == ["middleware mine returned the status '200', which is no number"]
+    assert messages == ["middleware mine returned the status '200', which is no number, on GET /"]
 
 
 def test_errors_go_to_the_log_that_is_given() -> None:
     log, messages = memory_logger()
     with pytest.raises(MiddlewareError):
         chain([bound(raises(KeyError()), name="mine")], answers(), log=log)(request())
-    assert messages == ["middleware mine failed"]
+    assert messages == ["middleware mine failed on GET /"]
 
 
 # ------------------------------------------------------------------ time
@@ -213,7 +213,7 @@ def test_middleware_that_waits_too_long_is_a_504(messages: Callable[[], list[str
         with pytest.raises(MiddlewareTimeout):
             chained(request())
     [message] = messages()
-    assert message.startswith("middleware slow took longer than 0.01s (in ")
+    assert message.startswith("middleware slow took longer than 0.01s on GET / (in ")
     assert message.endswith(", waits)")
     assert "test_chain.py:" in message
 
