@@ -87,6 +87,7 @@ def test_second_master_has_all_listeners_and_whichever_is_stopped_leaves_them_to
         os.kill(new, signal.SIGTERM)
         wait_until(lambda: not is_running(new), "the new one is gone")
         assert unix_answers(tmp_path / "second.sock")
+        wait_until(lambda: not Path(f"/proc/{new}").exists(), "gunicorn knows: until then it refuses another USR2")
         gunicorn.write(INI.replace("[greenproxy]", "[greenproxy]\nadmin = unix:admin.sock") + THIRD)
         gunicorn.send(signal.SIGUSR2)
         new = second_master(gunicorn)
@@ -134,10 +135,11 @@ def test_worker_that_gets_quit_ends_at_once_and_one_that_gets_term_when_it_is_do
             wait_until(lambda: len(set(gunicorn.workers()) & set(before)) == 1, "the idle one has ended")
             open_gate(gunicorn)
             assert int(client.getresponse().read()) in before
-        before = gunicorn.renewed(before)
+        gunicorn.renewed(before)
         (tmp_path / "go").unlink()
         (tmp_path / "arrived").unlink()
         with request_in_flight(gunicorn, gunicorn.port()) as client:
+            before = gunicorn.workers()
             for worker in before:
                 os.kill(worker, signal.SIGQUIT)
             assert client.getresponse().status == 503
