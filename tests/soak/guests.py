@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.processes import Process, children_of, wait_until
+from tests.processes import Process, children_of, command_line, wait_until
 from tests.soak.changes import BROKEN, leave, next_master, wait_until_gone
 from tests.soak.load import RunningLoad
 from tests.soak.single import is_closed, no_echo_from
@@ -109,7 +109,11 @@ def _hup(process: Gunicorn, workers: int) -> None:
         now = set(process.workers())
         return len(now) == workers and not now & before
 
-    wait_until(are_new, f"{workers} new workers", 40.0)
+    try:
+        wait_until(are_new, f"{workers} new workers", 40.0)
+    except AssertionError as error:
+        now = [(pid, pid in before, command_line(pid)) for pid in process.workers()]
+        raise AssertionError(f"{error}; there are {now}\n{process.log()}") from None
 
 
 def _hup_refused(process: Gunicorn, workers: int) -> None:
