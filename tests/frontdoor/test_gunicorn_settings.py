@@ -165,8 +165,7 @@ def test_what_must_not_be_passed_over_is_refused(tmp_path: Path, setting: str, l
 def test_reload_of_gunicorn_watches_our_file_and_user_code(tmp_path: Path) -> None:
     file, code = tmp_path / "greenproxy.ini", tmp_path / "edge.py"
     with Gunicorn(tmp_path, "--reload") as gunicorn:
-        before = gunicorn.workers()
-        assert get(gunicorn.port()) in before
+        assert get(gunicorn.port())
         gunicorn.write("[listner]\n")
         change_until(file, lambda: "configuration is refused, the previous one stays" in gunicorn.log())
         assert get(gunicorn.port())
