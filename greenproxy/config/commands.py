@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from greenproxy.config.errors import ConfigError, ConfigErrors
 from greenproxy.config.load import Override
-from greenproxy.config.options import HelpFormatter, Parser, add_flag, given_keys, refuse_unknown
+from greenproxy.config.options import Parser, add_flag, given_keys, refuse_unknown
 from greenproxy.config.reader import Reader
 from greenproxy.config.schema import key_name
 from greenproxy.config.sections import SectionBuilder
@@ -121,12 +121,6 @@ def _parser(name: str) -> _CommandParser:
         prog=f"greenproxy {name}",
         description=description,
         epilog=_EPILOGS[name],
-        formatter_class=HelpFormatter,
-        allow_abbrev=False,
-        add_help=False,
-        add_config_file_help=False,
-        add_env_var_help=False,
-        default_config_files=[],
     )
     what = parser.add_argument_group("flags")
     what.add_argument("-c", "--config", metavar="FILE", default="", env_var="GREENPROXY_CONFIG", help="the configuration file")

@@ -71,7 +71,18 @@ class Options:
 
 
 class Parser(configargparse.ArgumentParser):  # type: ignore[misc]
-    """Raises ConfigErrors where argparse prints its usage and leaves."""
+    """Raises ConfigErrors where argparse prints its usage and leaves. All commands read their flags in the same way."""
+
+    def __init__(self, **texts: Any) -> None:
+        super().__init__(
+            formatter_class=HelpFormatter,
+            allow_abbrev=False,
+            add_help=False,
+            add_config_file_help=False,
+            add_env_var_help=False,
+            default_config_files=[],
+            **texts,
+        )
 
     def error(self, message: str) -> NoReturn:
         text = message.removeprefix("argument ")
@@ -85,12 +96,6 @@ def build_parser() -> Parser:
         usage=_USAGE,
         description="A proxy and load balancer for Python teams.",
         epilog=_EPILOG,
-        formatter_class=HelpFormatter,
-        allow_abbrev=False,
-        add_help=False,
-        add_config_file_help=False,
-        add_env_var_help=False,
-        default_config_files=[],
     )
     what = parser.add_argument_group("What to run")
     what.add_argument("-c", "--config", metavar="FILE", default="", env_var="GREENPROXY_CONFIG", help="the configuration file")
