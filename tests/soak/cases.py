@@ -51,7 +51,7 @@ CASES = {
         Case("stop-download", endings.stop_download, 1.5, 8.0),
         Case("blocked", endings.blocked, 2.0, 20.0),
         Case("chaos", chaos.chaos, 0.0, 45.0),
-        Case("gunicorn-reload", guests.reload, 0.0, 60.0),
+        Case("gunicorn-reload", guests.reload, 0.1, 60.0),
         Case("gunicorn-upgrade", guests.upgrade, 0.1, 20.0),
         Case("gunicorn-stop", guests.stop, 0.5, 2.0),
     )
