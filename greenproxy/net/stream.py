@@ -263,6 +263,12 @@ class Stream:
         self._on_readable = None
 
     @property
+    def has_event(self) -> bool:
+        """Whether the loop has seen something in this turn and not called back yet: another event came first."""
+        is_pending: bool = self._watcher.pending
+        return is_pending
+
+    @property
     def is_watching(self) -> bool:
         """Whether the watcher is on: then nothing has arrived that nobody took."""
         return self._is_armed

@@ -62,11 +62,13 @@ class Pool:
             return None
         while idle:
             connection = idle.popitem()[0]
-            connection.stream.unpark()
-            # Within one turn of the loop nobody has looked at the socket since it was parked: look now.
-            if connection.parked_in != self._loop.iteration or connection.is_quiet():
+            stream = connection.stream
+            stream.unpark()
+            # Within the turn of the loop in which it was parked nobody has looked at the socket; and of what the loop has seen
+            # in this turn it may have told others first. What nobody asked for would be the answer to the next request.
+            if (connection.parked_in != self._loop.iteration and not stream.has_event) or connection.is_quiet():
                 return connection
-            connection.stream.close()
+            stream.close()
         return None
 
     def _make_room(self) -> None:

@@ -34,6 +34,7 @@ class MemoryStream:
         self.is_closed = False
         self.parked: Callable[[], None] | None = None
         self.arrived = False
+        self.has_event = False  # the loop has seen that it arrived, and not told anybody
         self._on_close = on_close
 
     def park(self, on_readable: Callable[[], None]) -> None:

@@ -100,6 +100,13 @@ def test_bytes_that_arrived_in_the_same_turn_of_the_loop_are_seen_when_the_socke
     assert memory(connection).is_closed
 
 
+def test_bytes_that_the_loop_has_seen_and_not_told_of_are_seen_when_the_socket_is_taken(bench: Bench) -> None:
+    (connection,) = bench.idle()
+    connection.parked_in -= 1  # a turn ago
+    memory(connection).arrived = memory(connection).has_event = True
+    assert (bench.pool.take(), memory(connection).is_closed) == (None, True)
+
+
 def test_a_socket_is_not_kept_beyond_its_age(bench: Bench) -> None:
     bench.pool.take()
     connection = bench.open()

@@ -1,0 +1,88 @@
+"""A connection is taken again in the very turn of the event loop in which its backend says something that nobody asked for.
+
+The loop has collected both events then, the client's request and the backend's bytes, and calls back for one after the other:
+where the request comes first, nobody has told the pool yet.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from tests.client import get
+from tests.conftest import MakeBackend
+from tests.fronts import MakeFront
+from tests.hub import poll, until
+from tests.proxy.edge import MakeEdge
+from tests.scripts import Connection, answer, expect_request, send, wait_until_gone
+
+#: What a backend may say out of turn, and how it leaves.
+UNASKED: dict[str, bytes] = {
+    "a whole answer": answer(b"poison"),
+    "half an answer": answer(b"poison")[:20],
+    "a timeout of its own": answer(b"", "408 Request Timeout", "Connection: close"),
+    "no HTTP": b"poison",
+    "the end": b"",
+}
+
+
+@pytest.mark.parametrize("unasked", UNASKED.values(), ids=UNASKED)
+@pytest.mark.parametrize("is_client_first", [True, False], ids=["the client first", "the backend first"])
+def test_what_arrives_beside_the_next_request_is_not_its_answer(
+    scripted: MakeBackend, edge: MakeEdge, front: MakeFront, unasked: bytes, is_client_first: bool
+) -> None:
+    seen: list[Connection] = []
+    backend = scripted(
+        [seen.append, expect_request, send(answer(b"first")), expect_request, send(answer(b"stale"))],
+        [expect_request, send(answer(b"fresh")), wait_until_gone],
+    )
+    it = edge(backend, retries=0)
+    client = front(it.proxy).connect()
+    client.send(get())
+    assert client.answer().body == b"first"
+    until(lambda: it.idle == 1)
+    poll()  # it has been idle for more than a turn
+
+    def the_client_asks() -> None:
+        client.send(get())
+
+    def the_backend_speaks() -> None:
+        if unasked:
+            seen[0].sock.sendall(unasked)
+        else:
+            seen[0].sock.shutdown(1)
+
+    moves = [the_client_asks, the_backend_speaks]
+    for move in moves if is_client_first else reversed(moves):
+        move()  # the hub does not run meanwhile
+    assert client.answer().body == b"fresh"
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))), ids=str)
+def test_every_idle_connection_that_was_spoken_on_is_passed_over(
+    scripted: MakeBackend, edge: MakeEdge, front: MakeFront, order: tuple[int, ...]
+) -> None:
+    """Two are idle and both backends' ends speak: the next request opens a third connection."""
+    seen: list[Connection] = []
+    backend = scripted(
+        *[[seen.append, expect_request, send(answer(b"first")), expect_request, send(answer(b"stale"))]] * 2,
+        [expect_request, send(answer(b"fresh")), wait_until_gone],
+    )
+    it = edge(backend, retries=0)
+    lone = front(it.proxy)
+    client, other = lone.connect(), lone.connect()
+    for each in (client, other):
+        each.send(get())
+    assert [each.answer().body for each in (client, other)] == [b"first"] * 2
+    until(lambda: it.idle == 2)
+    poll()
+
+    moves = [
+        lambda: client.send(get()),
+        lambda: seen[0].sock.sendall(answer(b"poison")),
+        lambda: seen[1].sock.sendall(answer(b"poison")),
+    ]
+    for turn in order:
+        moves[turn]()
+    assert (client.answer().body, backend.accepted) == (b"fresh", 3)
