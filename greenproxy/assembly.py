@@ -29,6 +29,7 @@ from greenproxy.net.recycler import Recycler
 from greenproxy.net.resolver import Resolver
 from greenproxy.observability.access_log import AccessLog
 from greenproxy.observability.board import Board
+from greenproxy.observability.census import census
 from greenproxy.observability.error_pages import error_response
 from greenproxy.observability.layout import Layout
 from greenproxy.observability.metrics import Metrics
@@ -177,7 +178,22 @@ class House:
 
     def _admin(self) -> Handler:
         process = self._settings.process
-        return admin(self.status, self._why_not_ready, process.admin_token, process.server_header)
+        return admin(self.status, self._why_not_ready, lambda: census(self._held), process.admin_token, process.server_header)
+
+    def _held(self) -> dict[str, Any]:
+        """Return what the rooms of this worker hold now, for `/api/resources`."""
+        waiting = {
+            "idle": self._doors.idle,
+            "reading": sum(len(front.reading) for front in self._fronts),
+            "lingering": sum(len(front.lingering) for front in self._fronts),
+        }
+        open_ = self._doors.connections
+        return {
+            "idle_greenlets": self._recycler.idle,
+            "clients": {"open": open_, "serving": open_ - sum(waiting.values()), **waiting},
+            "admin_clients": self._side_doors.connections,
+            "upstreams": [upstream.held() for upstream in self._upstreams.values()],
+        }
 
     def _why_not_ready(self) -> str:
         """Return why requests had better go elsewhere, "" if they are welcome."""

@@ -1,6 +1,6 @@
-"""The admin app: /healthz, /readyz and /api/status, for probes, for operators and for `greenproxy status`.
+"""The admin app: /healthz, /readyz, /api/status and /api/resources, for probes, for operators and for `greenproxy status`.
 
-It knows nothing by itself: what there is to tell comes from two plain callables. The token guards what is under /api/ alone:
+It knows nothing by itself: what there is to tell comes from plain callables. The token guards what is under /api/ alone:
 probes of Kubernetes and of load balancers carry none, and all they are told is one word, or why there is no traffic to expect.
 """
 
@@ -23,6 +23,8 @@ from greenproxy.observability.clock import http_date
 Snapshot: TypeAlias = Callable[[int | None], Mapping[str, Any] | None]
 #: Returns "" when requests may come, else why they better do not.
 Readiness: TypeAlias = Callable[[], str]
+#: Returns what the worker that is asked holds at this moment: see `observability.census`.
+Resources: TypeAlias = Callable[[], Mapping[str, Any]]
 
 _TEXT = "text/plain; charset=utf-8"
 _JSON = "application/json"
@@ -32,12 +34,13 @@ _LONGEST_PID = 10  # digits
 _without_port = partial(re.compile(r":[0-9]*\Z").sub, "")
 
 
-def admin(snapshot: Snapshot, readiness: Readiness, token: str = "", server_header: str = "") -> Handler:
+def admin(snapshot: Snapshot, readiness: Readiness, resources: Resources, token: str = "", server_header: str = "") -> Handler:
     """Return the handler of an admin listener. An empty `token` lets everybody in who can connect."""
     pages: Mapping[str, Handler] = {
         "/healthz": lambda _request: _text(200, "ok"),  # who can answer is alive
         "/readyz": lambda _request: _ready(readiness()),
         "/api/status": lambda request: _status(request, snapshot),
+        "/api/resources": lambda _request: _document(resources()),
     }
 
     def answer(request: Request) -> Response:
@@ -76,8 +79,12 @@ def _status(request: Request, snapshot: Snapshot) -> Response:
     state = snapshot(pid) if pid != 0 else None
     if state is None:
         return _text(404, "404 Not Found: there is no such worker; /api/status without a query names them all")
-    page = json.dumps(state, allow_nan=False, ensure_ascii=False).encode()
-    return Response(200, {"Content-Type": _JSON}, page + b"\n")
+    return _document(state)
+
+
+def _document(told: Mapping[str, Any]) -> Response:
+    page = json.dumps(told, allow_nan=False, ensure_ascii=False).encode()
+    return Response(HTTPStatus.OK, {"Content-Type": _JSON}, page + b"\n")
 
 
 def _pid(text: str) -> int:

@@ -39,6 +39,11 @@ class Recycler:
         else:
             _Runner(self._loop, self._hub).switch(task)
 
+    @property
+    def idle(self) -> int:
+        """How many greenlets wait for a task."""
+        return len(self._idle)
+
     def spawn(self, task: Task) -> None:
         """Run `task` soon. May be called from anywhere."""
         self._hub.loop.run_callback(self.run, task)

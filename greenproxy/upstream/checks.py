@@ -58,6 +58,11 @@ class Checks:
                 self._children.spawn(self.check, backend)
             gevent.sleep(max(0.0, min(self._due_at_s.values()) - self._clock()))
 
+    @property
+    def under_way(self) -> int:
+        """How many backends are being checked now."""
+        return len(self._under_way)
+
     def due(self) -> list[Backend]:
         """Return the backends whose check is due, and give each its next time.
 

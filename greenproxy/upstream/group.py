@@ -189,6 +189,14 @@ class Upstream:
         """Return how many requests wait for a connection."""
         return len(self._slots.line)
 
+    def held(self) -> dict[str, Any]:
+        """Return what it holds in this worker at this moment: requests in its line, checks under way, slots and sockets."""
+        backends = [
+            {"name": each.label, "lent": each.pool.lent, "idle": each.pool.idle, "size": each.pool.size} for each in self.backends
+        ]
+        checks = self._checks.under_way if self._checks is not None else 0
+        return {"name": self.name, "queued": self.queued, "checks": checks, "backends": backends}
+
     def numbers(self) -> dict[str, float]:
         """Return what can be counted of it in this worker, by the names on the board."""
         numbers: dict[str, float] = {of_upstream(self.name, "queued"): self.queued}

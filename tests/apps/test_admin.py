@@ -12,6 +12,7 @@ from greenproxy.apps.admin import admin
 from greenproxy.messages import ClientAddress, Headers, Request, Response
 
 STATE: Mapping[str, Any] = {"version": "0.1.0", "workers": [{"pid": 7, "state": "serving"}], "upstreams": []}
+HELD: Mapping[str, Any] = {"pid": 7, "greenlets": {"_Runner": 1}}
 ONE: Mapping[str, Any] = {"version": "0.1.0", "workers": [{"pid": 7, "state": "serving"}]}
 
 
@@ -26,7 +27,7 @@ def ask(
     """Return the answer to one request."""
     headers = Headers([(name.replace("_", "-"), value) for name, value in fields.items()])
     request = Request(method, path, path=path, query=query, headers=headers, host=host)
-    return admin(snapshot, lambda: reason, token, "greenproxy")(request)
+    return admin(snapshot, lambda: reason, lambda: HELD, token, "greenproxy")(request)
 
 
 def text(response: Response) -> str:
@@ -54,6 +55,12 @@ def test_status_is_the_state_of_all_workers() -> None:
     assert json.loads(response.read()) == STATE
 
 
+def test_resources_are_what_the_worker_that_is_asked_holds() -> None:
+    response = ask("/api/resources")
+    assert (response.status, response.headers["Content-Type"]) == (200, "application/json")
+    assert json.loads(response.read()) == HELD
+
+
 def test_status_of_one_worker() -> None:
     assert json.loads(ask("/api/status", query="worker=7").read()) == ONE
 
@@ -68,14 +75,14 @@ def test_anything_else_is_not_found(path: str) -> None:
     assert ask(path).status == 404
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/api/status"])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/api/status", "/api/resources"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
 def test_other_methods_are_not_allowed(path: str, method: str) -> None:
     response = ask(path, method=method)
     assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD")
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/api/status", "/nowhere"])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/api/status", "/api/resources", "/nowhere"])
 def test_answers_are_fresh_and_say_so(path: str) -> None:
     headers = ask(path).headers
     assert (headers["Cache-Control"], headers["Server"]) == ("no-store", "greenproxy")
@@ -106,10 +113,10 @@ def test_without_a_token_one_is_asked_for() -> None:
 
 def test_two_tokens_are_none() -> None:
     request = Request("GET", "/api/status", path="/api/status", headers=Headers([("Authorization", "Bearer s3cret")] * 2))
-    assert admin(snapshot, str, "s3cret")(request).status == 401
+    assert admin(snapshot, str, dict, "s3cret")(request).status == 401
 
 
-@pytest.mark.parametrize("path", ["/api/", "/api/nowhere"])
+@pytest.mark.parametrize("path", ["/api/", "/api/nowhere", "/api/resources"])
 def test_strangers_do_not_learn_what_is_under_the_api(path: str) -> None:
     assert ask(path, token="s3cret").status == 401
 
@@ -129,9 +136,10 @@ def test_without_a_token_it_is_asked_by_address(host: str) -> None:
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:9901", "127.0.0.1.evil.example", "localhost.evil.example"])
 def test_a_page_whose_name_points_to_us_reads_nothing(host: str) -> None:
     assert (ask("/api/status", host=host).status, ask("/healthz", host=host).status) == (403, 200)
+    assert ask("/api/resources", host=host).status == 403
     assert ask("/api/status", host=host, token="x", Authorization="Bearer x").status == 200
 
 
 def test_a_unix_socket_has_no_name_that_could_be_anothers() -> None:
     request = Request("GET", "/api/status", path="/api/status", host="admin", client=ClientAddress("unix:", 0))
-    assert admin(snapshot, str)(request).status == 200
+    assert admin(snapshot, str, dict)(request).status == 200

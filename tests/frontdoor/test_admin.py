@@ -17,7 +17,7 @@ from tests.control.test_page import fields
 from tests.frontdoor.edge import edge, open_gate, request_in_flight
 from tests.frontdoor.guests import INI as GUNICORN_INI
 from tests.frontdoor.guests import Gunicorn
-from tests.processes import Proxy, is_running, wait_until
+from tests.processes import ROOT, Proxy, is_running, wait_until
 from tests.scripted import ScriptedBackend
 
 HERE = "127.0.0.1:0"
@@ -72,6 +72,15 @@ def test_the_log_tells_where_it_is_and_it_answers(shared: Proxy) -> None:
     shared.wait_for_log(r"listening on http://127\.0\.0\.1:[1-9]\d* \(admin\)")
     answer = ask(shared, "/healthz")
     assert (answer.status, answer.body, answer.get("cache-control")) == (200, b"ok\n", "no-store")
+
+
+def test_resources_are_told_by_one_worker_and_every_field_is_explained(shared: Proxy) -> None:
+    told = ask(shared, "/api/resources").json()
+    assert told["pid"] in shared.workers()
+    page = (ROOT / "docs" / "admin.md").read_text().partition("## What a worker holds")[2].partition("## greenproxy status")[0]
+    counted = {"greenlets", "watchers", "descriptors"}  # by kinds, of which only the telling ones are explained
+    plain = {key: {} if key in counted else value for key, value in told.items()}
+    assert [field for field in fields(plain) if f"`{field}`" not in page] == []
 
 
 def test_all_workers_are_told_together_and_each_alone(tmp_path: Path) -> None:
