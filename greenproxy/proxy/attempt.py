@@ -16,10 +16,8 @@ from greenproxy.errors import (
     BackendClosed,
     BackendInvalid,
     BackendReset,
-    ClientGone,
     ProxyError,
     ReadTimeout,
-    RequestTimeout,
     ResponseTimeout,
 )
 from greenproxy.messages import Request, Response
@@ -84,12 +82,13 @@ class AnswerLimit:
 class Attempt:
     """One try.
 
-    `was_written`: a byte went to the backend. `was_answered`: a byte came back.
+    `was_written`: a byte went to the backend. `was_answered`: a byte came back. `was_passed_on`: a byte of what came back
+    (an interim response) went to the client.
     """
 
     __slots__ = (
         "_deadline", "_interim", "_is_responding", "_is_reusable", "_lease", "_limit", "_outgoing", "_request",
-        "_stream_upload", "_terms", "_upload", "_was_broken_off", "was_answered", "was_written",
+        "_stream_upload", "_terms", "_upload", "_was_broken_off", "was_answered", "was_passed_on", "was_written",
     )  # fmt: skip
 
     def __init__(self, terms: Terms, request: Request, outgoing: Outgoing, deadline: Deadline) -> None:
@@ -107,6 +106,7 @@ class Attempt:
         self._was_broken_off = False  # sending failed
         self.was_written = False
         self.was_answered = False
+        self.was_passed_on = False
 
     @property
     def has_streamed(self) -> bool:
@@ -248,6 +248,7 @@ class Attempt:
             self._outgoing.expects_continue = False
             if self._limit is not None and self._upload is not None:
                 self._limit.suspend()  # it is the client's turn
+        self.was_passed_on = True
         self._request.inform(head.status, b"".join([line + b"\r\n" for line in head.kept]))
         if head.status == 100:
             self._request.body.continue_sent()
@@ -291,8 +292,22 @@ class Attempt:
 
     # -------------------------------------------------------------- the end of the lease
 
+    def discard(self, response: Response) -> None:
+        """Throw the response away, so that the request can be sent elsewhere. Never waits.
+
+        An upload that goes on is broken off with its connection; what it waits for is the next one's.
+        """
+        lease = self._lease
+        if self._upload is not None and lease is not None:
+            self._stop_upload(for_good=False)
+            self._lease = None
+            lease.drop()
+        if isinstance(response.body, RelayBody):
+            response.body.close()
+
     def _body_failed(self, error: ProxyError) -> None:
-        if self._lease is not None and not isinstance(error, (RequestTimeout, ClientGone)):
+        if self._lease is not None:
+            self._lease.answered()
             self._lease.failed(error)
 
     def _body_ended(self, is_complete: bool) -> None:
@@ -339,15 +354,10 @@ class Attempt:
         self._is_responding = self._is_reusable = False
         self._lease = None
         lease.drop()
-        if isinstance(error, ProxyError) and _blames_backend(error, lease):
+        if self.was_answered:
+            lease.answered()
+        if isinstance(error, ProxyError):
             lease.failed(error)
-
-
-def _blames_backend(error: ProxyError, lease: Lease) -> bool:
-    """A connection that was closed while it lay idle says nothing about its backend's health."""
-    if isinstance(error, RequestTimeout) or (isinstance(error, (BackendClosed, BackendReset)) and lease.is_reused):
-        return False
-    return isinstance(error, (BackendClosed, BackendReset, BackendInvalid, ResponseTimeout))
 
 
 def _decoder(kind: str, head: ResponseHead) -> LengthDecoder | ChunkedDecoder | EofDecoder:

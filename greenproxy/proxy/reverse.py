@@ -13,7 +13,6 @@ from greenproxy.deadline import Deadline, Patience
 from greenproxy.errors import BackendClosed, BackendReset, ProxyError, ReadTimeout, RequestTimeout, ResponseTimeout
 from greenproxy.messages import Request, Response
 from greenproxy.net.recycler import Recycler
-from greenproxy.net.relay import RelayBody
 from greenproxy.protocol.forwarding import max_forwards
 from greenproxy.protocol.http1 import RequestHead
 from greenproxy.proxy.attempt import Attempt, Terms
@@ -105,10 +104,9 @@ class ReverseProxy:
     def _rejects(self, response: Response, request: Request, attempt: Attempt, tried: tuple[Backend, ...]) -> bool:
         """Return whether the response is a failure that another backend may do better; then it is thrown away."""
         held = not attempt.has_streamed
-        if not may_retry_status(response.status, self._relay, request.method, body_is_held=held):
+        if attempt.was_passed_on or not may_retry_status(response.status, self._relay, request.method, body_is_held=held):
             return False
         if not self._upstream.has_other(tried):
             return False
-        if isinstance(response.body, RelayBody):
-            response.body.close()
+        attempt.discard(response)
         return True

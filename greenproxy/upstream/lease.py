@@ -59,6 +59,10 @@ class Lease:
                 self._lender.trial_undecided(self.backend)
             self._lender.take_back(self.backend, None)
 
+    def answered(self) -> None:
+        """Say that a byte of an answer came: no end of the connection is that of an idle one any more."""
+        self._may_be_stale = False
+
     def succeeded(self) -> None:
         """Say that the backend answered, whatever the status: it is alive."""
         self._may_be_stale = False
