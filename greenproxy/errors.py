@@ -323,3 +323,10 @@ def _leaves(cls: type[ProxyError]) -> list[type[ProxyError]]:
 
 #: Every reason that can stand in the log, in metrics, in an error page and in Proxy-Status.
 REASONS: tuple[str, ...] = tuple(sorted({cls.reason for cls in _leaves(ProxyError)}))
+#: Statuses of backends that `retry-on` may name.
+RETRY_STATUSES = (502, 503, 504)
+#: Every reason of a failed try behind which there may be another one.
+RETRY_REASONS: tuple[str, ...] = (
+    *sorted({cls.reason for cls in _leaves(ProxyError) if cls.retry is not Retry.NEVER}),
+    *map(str, RETRY_STATUSES),
+)

@@ -252,16 +252,22 @@ def _inform_nobody(status: int, block: bytes) -> None:
 class Trace:
     """What only the proxy room knows of an exchange and the log wants: filled in on the way.
 
-    `upstream_time_s` runs from the first lease to the end of the response head, summed over tries.
+    `upstream_time_s` runs from the first lease to the end of the response head, summed over tries. `retry_reasons` say, of
+    every try behind which there was another one, why it failed: one of `errors.RETRY_REASONS`.
     """
 
-    __slots__ = ("backend", "retries", "upstream", "upstream_time_s")
+    __slots__ = ("backend", "retry_reasons", "upstream", "upstream_time_s")
 
     def __init__(self) -> None:
         self.upstream = ""
         self.backend = ""
         self.upstream_time_s = -1.0  # negative: no backend was asked
-        self.retries = 0
+        self.retry_reasons: tuple[str, ...] = ()
+
+    @property
+    def retries(self) -> int:
+        """How many tries there were after the first."""
+        return len(self.retry_reasons)
 
 
 class Message:

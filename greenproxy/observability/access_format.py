@@ -16,7 +16,7 @@ from greenproxy.exchange import Exchange
 from greenproxy.messages import Request
 from greenproxy.observability.clock import clf_time, iso_time
 
-#: The keys of a JSON line, in their order.
+#: The keys of a JSON line, in their order. Behind `retries` there is one more where it is not 0: `retry_reasons`.
 JSON_KEYS = (
     "time", "client", "method", "target", "protocol", "host", "status", "bytes_in", "bytes_out", "referer", "user_agent",
     "request_time", "upstream", "backend", "upstream_time", "retries", "request_id", "reason", "worker",
@@ -73,7 +73,10 @@ def combined_line(exchange: Exchange) -> bytes:
 
 
 def json_line(exchange: Exchange) -> bytes:
-    """Return the line as a JSON object with the keys of JSON_KEYS; what is absent is null."""
+    """Return the line as a JSON object with the keys of JSON_KEYS; what is absent is null.
+
+    Only a line that tells of retries has `retry_reasons`, a list: why each try failed that another one followed.
+    """
     request = exchange.request
     referer, agent = _referer_and_agent(request)
     if request is None:
@@ -84,13 +87,15 @@ def json_line(exchange: Exchange) -> bytes:
         method, target, protocol = request.method, request.target, "HTTP/" + request.version
     trace = exchange.trace
     upstream_time = f"{trace.upstream_time_s:.3f}" if trace.upstream_time_s >= 0 else "null"
+    reasons = trace.retry_reasons
+    retries = f'{len(reasons)}, "retry_reasons": [{", ".join(map(quoted, reasons))}]' if reasons else "0"
     return (
         f'{{"time": "{iso_time()}", "client": {_text(client)}, "method": {_text(method)}, "target": {_text(target)}, '
         f'"protocol": {_text(protocol)}, "host": {_text(host)}, "status": {exchange.status}, '
         f'"bytes_in": {exchange.bytes_in}, "bytes_out": {exchange.bytes_out}, '
         f'"referer": {_text(referer)}, "user_agent": {_text(agent)}, "request_time": {_elapsed_s(exchange):.3f}, '
         f'"upstream": {_text(trace.upstream)}, "backend": {_text(trace.backend)}, "upstream_time": {upstream_time}, '
-        f'"retries": {trace.retries}, "request_id": {_text(request_id)}, "reason": {_text(exchange.reason)}, '
+        f'"retries": {retries}, "request_id": {_text(request_id)}, "reason": {_text(exchange.reason)}, '
         f'"worker": {os.getpid()}}}\n'
     ).encode("ascii")
 

@@ -38,7 +38,7 @@ class Board:
     Memory that nobody touches is never given by the kernel, so both numbers can be generous.
     """
 
-    def __init__(self, slots: int = 512, columns: int = 16384) -> None:
+    def __init__(self, slots: int = 512, columns: int = 32768) -> None:
         self._slots = slots
         self._count = columns
         self._heads_at = _BOARD_HEAD

@@ -57,23 +57,34 @@ class Samples:
 
 
 class UpstreamMetrics:
-    """What was counted for one upstream. `failures` are tries that a backend failed, whatever became of the request."""
+    """What was counted for one upstream. `failures` are tries that a backend failed, whatever became of the request.
 
-    __slots__ = ("failures", "requests", "response_time", "retries")
+    `retry_reasons` counts the `retries` by what each of them was made for.
+    """
+
+    __slots__ = ("failures", "requests", "response_time", "retries", "retry_reasons")
 
     def __init__(self) -> None:
         self.requests = 0
         self.failures = 0
         self.retries = 0
+        self.retry_reasons: dict[str, int] = {}
         self.response_time = Samples()
 
     def finished(self, trace: Trace, reason: str) -> None:
         """Count an exchange that went to this upstream and is over."""
         self.requests += 1
-        self.retries += trace.retries
-        self.failures += trace.retries + (reason in _BACKEND_REASONS)
+        self.failures += reason in _BACKEND_REASONS
+        if trace.retry_reasons:
+            self._count_retries(trace.retry_reasons)
         if trace.upstream_time_s >= 0:
             self.response_time.observe(trace.upstream_time_s)
+
+    def _count_retries(self, reasons: tuple[str, ...]) -> None:
+        self.retries += len(reasons)
+        self.failures += len(reasons)
+        for reason in reasons:
+            self.retry_reasons[reason] = self.retry_reasons.get(reason, 0) + 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from greenproxy.config.settings import Settings, UpstreamSettings
+from greenproxy.errors import RETRY_REASONS
 from greenproxy.observability.layout import Names
 from greenproxy.observability.metrics import metric_word
 
@@ -30,6 +31,11 @@ def of_listener(listener: str, what: str) -> str:
 def of_upstream(upstream: str, what: str) -> str:
     """Return the name of an upstream's number: queued, requests_per_s, requests, failures, retries."""
     return f"upstream/{upstream}/{what}"
+
+
+def of_retries(upstream: str, reason: str) -> str:
+    """Return the name of the number of an upstream's retries that had this reason, one of RETRY_REASONS."""
+    return f"upstream/{upstream}/retries/{reason}"
 
 
 def stems(upstream: UpstreamSettings) -> tuple[str, ...]:
@@ -66,6 +72,7 @@ def names_of(settings: Settings) -> Names:
             gauges += (of_backend(stem, what) for what in (*_BACKEND_GAUGES, "state"))
             counters += (of_backend(stem, what) for what in _BACKEND_COUNTERS)
             verdicts += (of_backend(stem, what) for what in ("verdict", "rests_until"))
+    counters += (of_retries(upstream.name, reason) for upstream in settings.upstreams for reason in RETRY_REASONS)
     return Names(gauges, counters, verdicts)
 
 

@@ -174,6 +174,7 @@ def counts_of(snapshot: Snapshot) -> dict[str, int]:
         counts[f"{place}.requests"] = upstream.requests
         counts[f"{place}.failures"] = upstream.failures
         counts[f"{place}.retries"] = upstream.retries
+        counts.update({f"{place}.retries.{reason}": count for reason, count in upstream.retry_reasons.items()})
     return {name: count for name, count in counts.items() if count}
 
 

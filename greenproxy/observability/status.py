@@ -12,9 +12,19 @@ from typing import Any
 
 from greenproxy import __version__
 from greenproxy.config.settings import ListenerSettings, RouteSettings, Settings, UpstreamSettings
+from greenproxy.errors import RETRY_REASONS
 from greenproxy.observability.board import Board
 from greenproxy.observability.layout import Layout
-from greenproxy.observability.names import RATES, RESPONSES, UPSTREAM_COUNTERS, of_backend, of_listener, of_upstream, stems
+from greenproxy.observability.names import (
+    RATES,
+    RESPONSES,
+    UPSTREAM_COUNTERS,
+    of_backend,
+    of_listener,
+    of_retries,
+    of_upstream,
+    stems,
+)
 from greenproxy.observability.rows import Row, State, add_up
 from greenproxy.observability.verdicts import STATES
 
@@ -97,6 +107,8 @@ def _route(route: RouteSettings) -> dict[str, Any]:
 def _upstream(upstream: UpstreamSettings, numbers: Mapping[str, float], rows: Sequence[Row]) -> dict[str, Any]:
     told: dict[str, Any] = {"name": upstream.name}
     told |= {what: _count(numbers, of_upstream(upstream.name, what)) for what in ("queued", *UPSTREAM_COUNTERS)}
+    reasons = {reason: _count(numbers, of_retries(upstream.name, reason)) for reason in RETRY_REASONS}
+    told["retry_reasons"] = {reason: count for reason, count in reasons.items() if count}
     told["rates"] = {"requests_per_s": _rate(numbers, of_upstream(upstream.name, "requests_per_s"))}
     told["backends"] = [
         {

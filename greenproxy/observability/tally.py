@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
+from greenproxy.errors import RETRY_REASONS
 from greenproxy.observability.metrics import Snapshot
-from greenproxy.observability.names import RATES, RESPONSES, UPSTREAM_COUNTERS, of_upstream
+from greenproxy.observability.names import RATES, RESPONSES, UPSTREAM_COUNTERS, of_retries, of_upstream
 
 #: Rates are means over this many seconds.
 RATE_OVER_S = 10
@@ -20,6 +21,7 @@ class Tally:
         self._rated = {"requests_per_s": "requests", "errors_per_s": "errors"}  # a rate, and what it is the rate of
         for upstream in upstreams:
             self._counts |= {of_upstream(upstream, what): 0 for what in UPSTREAM_COUNTERS}
+            self._counts |= {of_retries(upstream, reason): 0 for reason in RETRY_REASONS}
             self._rated[of_upstream(upstream, RATES[0])] = of_upstream(upstream, "requests")
         self._past: deque[tuple[float, dict[str, int]]] = deque([(now_s, {})], maxlen=RATE_OVER_S + 1)
 
@@ -33,6 +35,8 @@ class Tally:
         for upstream, seen in snapshot.upstreams.items():
             for what in UPSTREAM_COUNTERS:
                 counts[of_upstream(upstream, what)] += getattr(seen, what)
+            for reason, count in seen.retry_reasons.items():
+                counts[of_retries(upstream, reason)] += count
         self._past.append((now_s, {counted: counts[counted] for counted in self._rated.values()}))
 
     def values(self) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from greenproxy.config.settings import RelaySettings
-from greenproxy.errors import ProxyError, Retry
+from greenproxy.errors import RETRY_STATUSES, ProxyError, Retry
 
 #: RFC 9110 section 9.2.2. Doing them twice is as good as once.
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
@@ -26,4 +26,4 @@ def may_retry_error(error: ProxyError, relay: RelaySettings, method: str, *, was
 
 def may_retry_status(status: int, relay: RelaySettings, method: str, *, body_is_held: bool) -> bool:
     """Return whether a response with this status may be thrown away and the request sent to another backend."""
-    return status in (502, 503, 504) and str(status) in relay.retry_on and method in IDEMPOTENT and body_is_held
+    return status in RETRY_STATUSES and str(status) in relay.retry_on and method in IDEMPOTENT and body_is_held

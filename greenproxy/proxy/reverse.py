@@ -78,18 +78,18 @@ class ReverseProxy:
                 response = attempt.run(lease)
                 if response.status < 502 or not tries_left or not self._rejects(response, request, attempt, (*tried, backend)):
                     return response
-                is_fresh = False
+                is_fresh, reason = False, str(response.status)
             except ProxyError as error:
                 failed = lease.backend if lease is not None else error.backend
                 if failed is None:
                     raise
-                backend = failed
+                backend, reason = failed, error.reason
                 trace.backend = backend.label
                 is_fresh = lease is not None and lease.is_reused and isinstance(error, (BackendClosed, BackendReset))
                 if not tries_left or not self._may_try_again(error, request, attempt, (*tried, backend), is_stale=is_fresh):
                     raise
             tries_left -= 1
-            trace.retries += 1
+            trace.retry_reasons = (*trace.retry_reasons, reason)
             tried = (*tried, backend)
 
     def _may_try_again(

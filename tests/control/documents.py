@@ -40,6 +40,7 @@ def document(**changes: Any) -> dict[str, Any]:
                 "requests": 1_000_000,
                 "failures": 4,
                 "retries": 3,
+                "retry_reasons": {"connect-refused": 3},
                 "rates": {"requests_per_s": 12.3},
                 "backends": [
                     {

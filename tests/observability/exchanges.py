@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from greenproxy.exchange import Exchange
 from greenproxy.messages import ClientAddress, Request
 
@@ -33,9 +35,11 @@ def exchange(asked: Request | None = None, *, status: int = 200, reason: str = "
     return done
 
 
-def proxied(upstream: str = "shop", *, retries: int = 0, time_s: float = 0.004, status: int = 200, reason: str = "") -> Exchange:
-    """Return an exchange that went to an upstream."""
+def proxied(
+    upstream: str = "shop", *, retried: Sequence[str] = (), time_s: float = 0.004, status: int = 200, reason: str = ""
+) -> Exchange:
+    """Return an exchange that went to an upstream, again and again for the reasons in `retried`."""
     done = exchange(request(), status=status, reason=reason)
     done.trace.upstream, done.trace.backend = upstream, "blue"
-    done.trace.upstream_time_s, done.trace.retries = time_s, retries
+    done.trace.upstream_time_s, done.trace.retry_reasons = time_s, tuple(retried)
     return done

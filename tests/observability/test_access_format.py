@@ -76,7 +76,7 @@ def test_json_line_has_its_keys_in_order() -> None:
 
 
 def test_json_line_in_full() -> None:
-    done = proxied(retries=1, status=504, reason="response-timeout")
+    done = proxied(retried=["connect-refused", "503"], status=504, reason="response-timeout")
     assert done.request is not None
     done.request.raw = request(block=BLOCK).raw
     done.request.host, done.request.request_id = "a.example", "abc"
@@ -97,11 +97,23 @@ def test_json_line_in_full() -> None:
         "upstream": "shop",
         "backend": "blue",
         "upstream_time": 0.004,
-        "retries": 1,
+        "retries": 2,
+        "retry_reasons": ["connect-refused", "503"],
         "request_id": "abc",
         "reason": "response-timeout",
         "worker": os.getpid(),
     }
+
+
+def test_reasons_of_retries_stand_behind_their_number() -> None:
+    keys = list(as_json(proxied(retried=["backend-closed"])))
+    assert keys[keys.index("retries") + 1] == "retry_reasons"
+    keys.remove("retry_reasons")
+    assert tuple(keys) == JSON_KEYS
+
+
+def test_the_combined_format_knows_no_retries() -> None:
+    assert combined(proxied(retried=["backend-closed"])).keys() == combined(proxied()).keys()
 
 
 def test_absent_values_of_a_json_line_are_null() -> None:

@@ -54,13 +54,14 @@ def test_every_reason_can_be_counted(reason: str) -> None:
 def test_upstream_counts_its_requests_retries_and_failed_tries() -> None:
     metrics = Metrics()
     metrics.finished(proxied())
-    metrics.finished(proxied(retries=2))  # two tries failed, the third did not
-    metrics.finished(proxied(retries=1, status=502, reason="connect-refused"))  # both failed
+    metrics.finished(proxied(retried=["backend-reset", "503"]))  # two tries failed, the third did not
+    metrics.finished(proxied(retried=["503"], status=502, reason="connect-refused"))  # both failed
     metrics.finished(proxied(status=503, reason="queue-full", time_s=-1.0))  # no backend was asked
     metrics.finished(proxied("blog"))
     snapshot = metrics.drain()
     shop = snapshot.upstreams["shop"]
     assert (shop.requests, shop.retries, shop.failures) == (4, 3, 4)
+    assert shop.retry_reasons == {"backend-reset": 1, "503": 2}
     assert len(shop.response_time.kept) == 3
     assert snapshot.upstreams["blog"].requests == 1
 

@@ -10,7 +10,7 @@ import pytest
 
 from greenproxy import errors
 from greenproxy.config.settings import Address, BackendSettings, Settings, UpstreamSettings
-from greenproxy.errors import REASONS, ConnectRefused, ProxyError
+from greenproxy.errors import REASONS, RETRY_REASONS, ConnectRefused, ProxyError
 from greenproxy.observability.access_format import JSON_KEYS, combined_line
 from greenproxy.observability.error_log import LineFormatter
 from greenproxy.observability.error_pages import error_response
@@ -36,7 +36,7 @@ def sent_metrics() -> dict[str, str]:
     """Return every metric that can be sent, with its type."""
     metrics = Metrics()
     for status in (101, 200, 302, 404, 502):
-        metrics.finished(proxied("<upstream>", status=status, retries=1, reason="<reason>"))
+        metrics.finished(proxied("<upstream>", status=status, retried=["<reason>"], reason="<reason>"))
     snapshot = metrics.drain()
     types = dict.fromkeys(counts_of(snapshot), "counter") | dict.fromkeys(timers_of(snapshot), "timer")
     backend = BackendSettings(address=Address(host="blue", port=80), name="<backend>")
@@ -59,7 +59,15 @@ def test_example_of_a_backend_name_is_true() -> None:
 
 
 def test_table_of_json_keys_is_complete_and_in_order() -> None:
-    assert [row[0].strip("`") for row in rows("Access log")] == list(JSON_KEYS)
+    told = [row[0].strip("`") for row in rows("Access log")]
+    assert told[told.index("retries") + 1] == "retry_reasons"
+    told.remove("retry_reasons")  # the only one that is not in every line
+    assert told == list(JSON_KEYS)
+
+
+def test_table_of_conditions_has_every_reason_of_a_retry() -> None:
+    told = {reason for row in rows("Retries") for reason in re.findall("`([^`]+)`", row[1])}
+    assert told == set(RETRY_REASONS)
 
 
 def test_example_of_a_combined_line_has_its_form() -> None:

@@ -86,7 +86,7 @@ def counted(count: int = 1) -> Metrics:
 
 def test_names_and_forms_are_the_contract(server: Server) -> None:
     metrics = Metrics()
-    metrics.finished(proxied(retries=1))
+    metrics.finished(proxied(retried=["connect-refused"]))
     metrics.finished(proxied(status=502, reason="backend-closed", time_s=0.25))
     metrics.finished(exchange(request(), status=499, reason="client-gone"))
     assert sorted(sent_once(server, metrics)) == sorted(
@@ -102,6 +102,7 @@ def test_names_and_forms_are_the_contract(server: Server) -> None:
             "gp.upstream.shop.requests:2|c",
             "gp.upstream.shop.failures:2|c",
             "gp.upstream.shop.retries:1|c",
+            "gp.upstream.shop.retries.connect-refused:1|c",
             "gp.upstream.shop.response_time:4.000|ms",
             "gp.upstream.shop.response_time:250.000|ms",
             "gp.connections.active:3|g",

@@ -55,6 +55,8 @@ ONE = {
     "upstream/shop/requests": 10,
     "upstream/shop/failures": 2,
     "upstream/shop/retries": 1,
+    "upstream/shop/retries/503": 1,
+    "upstream/shop/retries/504": 0,
     "upstream/shop/requests_per_s": 1.25,
     f"{STEM}1:80/state": STATES.index("up"),
     f"{STEM}1:80/active": 1,
@@ -123,7 +125,15 @@ def test_numbers_of_all_workers_are_sums(board: Board, layout: Layout, work: Any
     ]
     [shop] = document["upstreams"]
     blue, green = shop.pop("backends")
-    assert shop == {"name": "shop", "queued": 2, "requests": 20, "failures": 4, "retries": 2, "rates": {"requests_per_s": 2.5}}
+    assert shop == {
+        "name": "shop",
+        "queued": 2,
+        "requests": 20,
+        "failures": 4,
+        "retries": 2,
+        "retry_reasons": {"503": 2},
+        "rates": {"requests_per_s": 2.5},
+    }
     assert blue == {
         "name": "blue",
         "address": "10.0.0.1:80",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from greenproxy.errors import RETRY_REASONS
 from greenproxy.observability.metrics import Metrics
 from greenproxy.observability.tally import RATE_OVER_S, Tally
 from tests.observability.exchanges import exchange, proxied, request
@@ -18,7 +19,7 @@ def one_second(tally: Tally, now_s: float, requests: int = 0) -> None:
 
 def test_everything_is_counted_under_its_name() -> None:
     metrics = Metrics()
-    metrics.finished(proxied(retries=1))
+    metrics.finished(proxied(retried=["connect-refused"]))
     metrics.finished(proxied(status=502, reason="backend-closed"))
     metrics.finished(exchange(request(), status=499, reason="client-gone"))
     tally = Tally(0.0, ["shop"])
@@ -35,6 +36,7 @@ def test_everything_is_counted_under_its_name() -> None:
         "upstream/shop/requests": 2,
         "upstream/shop/failures": 2,
         "upstream/shop/retries": 1,
+        **{f"upstream/shop/retries/{reason}": int(reason == "connect-refused") for reason in RETRY_REASONS},
     }
 
 
