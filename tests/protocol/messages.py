@@ -187,10 +187,11 @@ _TROUBLE = st.sampled_from(
 _MORE_FRAMING = st.sampled_from(
     [b"Content-Length: 1\r\n", b"Content-Length: 5\r\n", b"content-length: 0\r\n", b"Content-Length: 5, 5\r\n",
      b"Content-Length:\r\n", b"Content-Length: +5\r\n", b"Content-Length: 18446744073709551621\r\n",
-     b"Transfer-Encoding: chunked\r\n", b"transfer-encoding: Chunked\r\n", b"Transfer-Encoding: identity\r\n", b"Transfer-Encoding: gzip, chunked\r\n",
-     b"Transfer-Encoding: chunked, identity\r\n", b"Transfer-Encoding:\x0bchunked\r\n", b"Transfer-Encoding: ,chunked\r\n",
-     b"Transfer-Encoding : chunked\r\n", b"Transfer_Encoding: chunked\r\n", b"Transfer-Encoding: chunked;a=b\r\n", b"Host: b\r\n",
-     b"Connection: close\r\n", b"Connection: upgrade\r\nUpgrade: websocket\r\n", b"Connection: , keep-alive,\r\n",
+     b"Transfer-Encoding: chunked\r\n", b"transfer-encoding: Chunked\r\n", b"Transfer-Encoding: identity\r\n",
+     b"Transfer-Encoding: gzip, chunked\r\n", b"Transfer-Encoding: chunked, identity\r\n",
+     b"Transfer-Encoding:\x0bchunked\r\n", b"Transfer-Encoding: ,chunked\r\n", b"Transfer-Encoding : chunked\r\n",
+     b"Transfer_Encoding: chunked\r\n", b"Transfer-Encoding: chunked;a=b\r\n", b"Host: b\r\n", b"Connection: close\r\n",
+     b"Connection: upgrade\r\nUpgrade: websocket\r\n", b"Connection: , keep-alive,\r\n",
      b"Connection: Content-Length, close;q=1\r\n", b" folded\r\n", b"Expect: 100-continue\r\n"]
 )  # fmt: skip
 _PLACES = frozenset(b'\r\n \t:,;="0123456789')
