@@ -12,12 +12,15 @@ from typing import cast
 import pytest
 
 from tests.leaks import Census
-from tests.running import RunningProxy
+from tests.ledger import ALLOWANCE
+from tests.running import RUNNING, RunningProxy
 from tests.scripted import ScriptedBackend
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Let crowds of clients open as many sockets as this process may have."""
+    told = "replaces_workers(reason): there are other workers at the end, which are compared with themselves from then on"
+    config.addinivalue_line("markers", told)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
@@ -33,6 +36,16 @@ def nothing_is_left_behind() -> Iterator[None]:
     yield
     left = census.left_behind()
     assert not left, f"the test left behind: {left}"
+
+
+@pytest.fixture(autouse=True)
+def workers_have_everything_back(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test behind which the workers of a proxy that goes on hold more than before; see `tests.ledger`."""
+    marker = request.node.get_closest_marker("replaces_workers")
+    ALLOWANCE.reason = marker.args[0] if marker is not None else ""
+    yield
+    for proxy in RUNNING:
+        proxy.has_everything_back()
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""RunningProxy: a `tests.processes.Proxy` with one worker and a JSON access log, and what can be read of both."""
+"""RunningProxy: a `tests.processes.Proxy` with one worker, a JSON access log and a ledger, and what can be read of them.
+
+Who leaves the block of a proxy that runs finds everything back that its exchanges took; so does each test that shares one.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,10 @@ import signal
 import socket
 from collections.abc import Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
+from tests.ledger import GRACE_S, Ledger
 from tests.processes import Proxy, wait_until
 
 PREAMBLE = {
@@ -17,17 +22,26 @@ PREAMBLE = {
     "access-log": "access.log",
     "access-log-format": "json",
     "graceful-timeout": "5s",
+    "admin": "unix:admin.sock",
 }
+
+#: The proxies whose blocks are entered, oldest first.
+RUNNING: list[RunningProxy] = []
+
+
+def said(ini: str) -> dict[str, str]:
+    """Return the keys of the [greenproxy] section."""
+    own = re.search(r"^\[greenproxy\]\n((?:(?!\[).*\n?)*)", ini, re.M)
+    lines = own[1].splitlines() if own is not None else []
+    return {key.strip(): value.strip() for key, equals, value in (line.partition("=") for line in lines) if equals}
 
 
 def with_preamble(ini: str) -> str:
     """Return the configuration with the defaults above, which keys of its own [greenproxy] section beat."""
     if "[greenproxy]" not in ini:
         ini = "[greenproxy]\n\n" + ini
-    own = re.search(r"^\[greenproxy\]\n((?:(?!\[).*\n?)*)", ini, re.M)
-    assert own is not None
-    said = {line.split("=")[0].strip() for line in own[1].splitlines() if "=" in line}
-    defaults = "".join(f"{key} = {value}\n" for key, value in PREAMBLE.items() if key not in said)
+    own = said(ini)
+    defaults = "".join(f"{key} = {value}\n" for key, value in PREAMBLE.items() if key not in own)
     return ini.replace("[greenproxy]\n", "[greenproxy]\n" + defaults, 1)
 
 
@@ -42,9 +56,45 @@ class RunningProxy(Proxy):
         files: Mapping[str, str] | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(with_preamble(ini), folder, *flags, environ=environ)
+        whole = with_preamble(ini)
+        super().__init__(whole, folder, *flags, environ=environ)
         for name, text in (files or {}).items():
             (folder / name).write_text(text)
+        self._keys = said(whole)
+        self._ledger: Ledger | None = None
+
+    def __enter__(self) -> RunningProxy:
+        super().__enter__()
+        try:
+            own = self._keys["admin"] != PREAMBLE["admin"]
+            self._ledger = Ledger(self.address("admin") if own else str(self.folder / "admin.sock"), int(self._keys["workers"]))
+            self._ledger.open()
+        except BaseException:
+            self.kill_all()
+            raise
+        RUNNING.append(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        RUNNING.remove(self)
+        try:
+            if kind is None:
+                self.has_everything_back()
+        finally:
+            super().__exit__(kind, error, trace)
+
+    @property
+    def ledger(self) -> Ledger:
+        """What its workers hold, beside what they held before their first request."""
+        assert self._ledger is not None, "not started"
+        return self._ledger
+
+    def has_everything_back(self, within_s: float = GRACE_S) -> None:
+        """Fail unless the workers hold no more than before their first request. A proxy that has ended holds nothing."""
+        if self.exit_status is not None:
+            return
+        left = self.ledger.left_behind(within_s)
+        assert not left, f"the workers hold more than before: {left}"
 
     def address(self, listener: str = "web") -> tuple[str, int]:
         """Return where that listener (its first TCP address) is."""

@@ -198,6 +198,7 @@ def test_term_under_load_breaks_no_answer(proxy: StartProxy, named: StartNamed) 
     assert crowd.failures == []
 
 
+@pytest.mark.replaces_workers("one is killed")
 def test_a_worker_that_is_killed_is_replaced(proxy: StartProxy, scripted: MakeBackend) -> None:
     running = proxy(ini(scripted().url))
     (worker,) = running.workers()

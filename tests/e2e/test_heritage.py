@@ -111,6 +111,7 @@ def shop(proxy: StartProxy, scripted: MakeBackend, statsd: Statsd) -> Shop:
     return Shop(proxy, scripted([expect_request, reset], name="one"), scripted(name="two"), statsd)
 
 
+@pytest.mark.replaces_workers("one is killed")
 def test_successor_of_a_killed_worker_knows_what_traffic_had_shown(shop: Shop) -> None:
     shop.open(*BY_TRAFFIC)
     assert shop.who_answers(2) == {"502": 1, "two": 1}
@@ -122,6 +123,7 @@ def test_successor_of_a_killed_worker_knows_what_traffic_had_shown(shop: Shop) -
     assert shop.complaints() == 1
 
 
+@pytest.mark.replaces_workers("one is killed")
 def test_successor_of_one_of_several_knows_it_too(shop: Shop) -> None:
     shop.open(*BY_TRAFFIC, workers=2)
     wait_until(lambda: shop.who_answers(4) == {"two": 4} and shop.states() == ["down", "up"], "both have met the failure")
@@ -132,6 +134,7 @@ def test_successor_of_one_of_several_knows_it_too(shop: Shop) -> None:
     assert shop.one.requests == []
 
 
+@pytest.mark.replaces_workers("one is killed")
 def test_successor_knows_what_checks_had_shown_and_says_nothing(shop: Shop) -> None:
     shop.one.stop()
     shop.open(*BY_CHECKS)
@@ -142,6 +145,7 @@ def test_successor_knows_what_checks_had_shown_and_says_nothing(shop: Shop) -> N
     assert shop.complaints() == 1
 
 
+@pytest.mark.replaces_workers("a reload")
 def test_a_reload_changes_nothing_that_is_known_or_counted(shop: Shop) -> None:
     shop.open(*BY_TRAFFIC)
     shop.who_answers(4)
@@ -164,6 +168,7 @@ def test_a_reload_changes_nothing_that_is_known_or_counted(shop: Shop) -> None:
     assert shop.complaints() == 1
 
 
+@pytest.mark.replaces_workers("a reload")
 def test_a_backend_with_another_address_begins_as_unknown(shop: Shop, scripted: MakeBackend) -> None:
     shop.open(*BY_TRAFFIC)
     shop.who_answers(4)

@@ -129,6 +129,7 @@ def test_two_workers_serve_the_same_port(proxy: StartProxy, scripted: MakeBacken
     assert len(running.workers()) == 2
 
 
+@pytest.mark.replaces_workers("max-requests ends them")
 def test_a_worker_is_replaced_after_max_requests_and_no_request_is_lost(proxy: StartProxy, scripted: MakeBackend) -> None:
     running = proxy(
         "[greenproxy]\nmax-requests = 20\n[listener:web]\nbind = 127.0.0.1:0\n" + UPSTREAM.format(backend=scripted().url)
