@@ -7,7 +7,6 @@ import resource
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import cast
 
 import pytest
 
@@ -70,6 +69,6 @@ def proxy(tmp_path: Path) -> Iterator[StartProxy]:
         def start(ini: str, *flags: str, **options: object) -> RunningProxy:
             folder = tmp_path / f"proxy{next(numbers)}"
             folder.mkdir()
-            return cast(RunningProxy, proxies.enter_context(RunningProxy(folder, ini, *flags, **options)))  # type: ignore[arg-type]
+            return proxies.enter_context(RunningProxy(folder, ini, *flags, **options))  # type: ignore[arg-type]
 
         yield start

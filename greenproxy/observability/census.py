@@ -28,7 +28,8 @@ def census(held: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
     """Return what this process has now; `held` says what the rooms know of themselves.
 
     `greenlets`: those that live, by what they run. `watchers`: those of the event loop that are on, by kind, timers among
-    them; all together, those from before the start too, are `active`. `descriptors`: by what they are open on. Waits for nobody; costs a walk over every object made since the start.
+    them; all together, those from before the start too, are `active`. `descriptors`: by what they are open on. Waits for
+    nobody; costs a walk over every object made since the start.
     """
     greenlets, watchers = _living()
     return {

@@ -183,5 +183,5 @@ def test_a_worker_that_nobody_announced_is_seen(tmp_path: Path, backend: Scripte
 
 def test_a_test_that_leaves_something_behind_fails(leaky: RunningProxy) -> None:
     assert leaky in RUNNING  # so that the fixture of every test asks it
-    with RawClient(leaky.address()), pytest.raises(AssertionError, match="the workers hold more than before: .*open"):
+    with RawClient(leaky.address()), pytest.raises(AssertionError, match=r"the workers hold more than before: .*open"):
         leaky.has_everything_back(within_s=0.2)
