@@ -225,13 +225,6 @@ class ConnectFailed(UpstreamError):
     message = "The backend cannot be reached."
 
 
-class NoDescriptor(ConnectFailed):
-    """This process cannot open another socket. That says nothing about the backend, and another one does not help."""
-
-    retry, blame = Retry.NEVER, Blame.PROXY
-    message = "The proxy has no socket left."
-
-
 class ConnectTimeout(UpstreamError):
     """No connection to the backend within connect-timeout. Nothing was sent yet."""
 
@@ -314,6 +307,13 @@ class QueueTimeout(Unavailable):
 
     reason, error_type = "queue-timeout", "connection_limit_reached"
     message = "No backend became free in time."
+
+
+class NoDescriptor(Unavailable):
+    """This process cannot open another socket. That says nothing about the backend, and another one does not help."""
+
+    reason, error_type = "no-socket", "connection_limit_reached"
+    message = "The proxy has no socket left."
 
 
 def _leaves(cls: type[ProxyError]) -> list[type[ProxyError]]:

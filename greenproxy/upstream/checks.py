@@ -14,7 +14,7 @@ from gevent.pool import Pool as Children
 
 from greenproxy.config.settings import UpstreamSettings
 from greenproxy.deadline import NEVER, Deadline
-from greenproxy.errors import BackendReset, ConnectTimeout, ProxyError, ResponseTimeout
+from greenproxy.errors import BackendReset, ConnectTimeout, NoDescriptor, ProxyError, ResponseTimeout
 from greenproxy.net.stream import Stream
 from greenproxy.protocol.probe import Probe
 from greenproxy.upstream.backend import Backend
@@ -79,6 +79,8 @@ class Checks:
         self._under_way.add(backend)
         try:
             fault = self._fault(backend)
+        except NoDescriptor:  # our own lack: nothing was shown of the backend
+            return
         finally:
             self._under_way.discard(backend)
         if fault:
@@ -87,11 +89,13 @@ class Checks:
             backend.health.check_passed()
 
     def _fault(self, backend: Backend) -> str:
-        """Return what is wrong with a backend, "" if nothing is."""
+        """Return what is wrong with a backend, "" if nothing is. Raises NoDescriptor when it cannot be asked."""
         seconds = self._settings.health_timeout_s
         limit = Deadline.after(seconds, ConnectTimeout) if seconds else Deadline(NEVER.at_s, ConnectTimeout)
         try:
             stream, _ = backend.connect(limit)
+        except NoDescriptor:
+            raise
         except ProxyError as error:
             return error.reason
         try:

@@ -12,7 +12,7 @@ import pytest
 from gevent.event import Event
 
 from greenproxy.config.settings import Address, BackendSettings
-from greenproxy.errors import ConnectRefused, NoBackend
+from greenproxy.errors import ConnectRefused, NoBackend, NoDescriptor
 from greenproxy.net.resolver import literal
 from greenproxy.upstream.backend import Backend
 from greenproxy.upstream.checks import AT_ONCE, Checks
@@ -129,6 +129,14 @@ def test_silence_is_a_failure_after_health_timeout(examine: Examine, scripted: M
 def test_a_check_uses_no_slot_of_the_pool(examine: Examine, scripted: MakeScripted) -> None:
     examined = examine(scripted([wait_until_gone]), pool_size=1)
     assert (examined.in_flight, examined.pool.idle, examined.requests) == (0, 0, 0)
+
+
+def test_without_a_descriptor_of_our_own_nothing_is_shown_of_the_backend(house: MakeHouse) -> None:
+    shop = house(health_interval_s=10.0, health_fall=1)
+    checks = Checks(shop.settings, shop.upstream.backends, HandClock(), random.Random(1))
+    shop.dial.errors[addr(shop["a"].settings.address)] = NoDescriptor
+    checks.check(shop["a"])
+    assert (shop["a"].state, checks.under_way) == ("unknown", 0)
 
 
 # ------------------------------------------------------------------ the timetable
