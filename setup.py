@@ -28,6 +28,9 @@ TEST = [
     "types-gevent==26.9.*",
 ]
 
+# libFuzzer for Python, where there are wheels of it: to build it takes a whole clang.
+FUZZ = ["atheris>=3,<4; sys_platform == 'linux' and platform_machine == 'x86_64' and python_version < '3.15'"]
+
 setup(
     name="greenproxy",
     version=VERSION.group(1),
@@ -47,7 +50,7 @@ setup(
         "statsd>=4,<5",
         "ConfigArgParse>=1.7,<2",
     ],
-    extras_require={"test": TEST},
+    extras_require={"test": TEST, "fuzz": FUZZ},
     entry_points={"console_scripts": ["greenproxy = greenproxy.cli:main"]},
     zip_safe=False,
     classifiers=[
