@@ -77,7 +77,6 @@ _UPSTREAM = (
     "mirror",
     "panic-threshold",
     "per-try-timeout",
-    "response-buffer",
     "retry-backoff",
     "retry-budget",
     "retry-buffer",

@@ -58,9 +58,9 @@ VALUES = """\
 | address | `127.0.0.1:8080`, `[::1]:8080`, `:8080` (every IPv4 address), `unix:/run/greenproxy.sock` |
 | path | relative to the folder of the file, unless it is the path of a request |
 
-`0` is no limit. The exceptions: `retries` and `pool-queue` (none), `health-interval` (no checks), and `pool-size`, `workers`,
-`health-rise` and `health-fall`, which are at least 1. A key with nothing behind the `=` stands for its default where the
-default is nothing. With port 0 a listener takes a free port, and the log tells which.
+`0` is no limit. The exceptions: `retries`, `pool-queue` and `response-buffer` (none), `health-interval` (no checks), and
+`pool-size`, `workers`, `health-rise` and `health-fall`, which are at least 1. A key with nothing behind the `=` stands for its
+default where the default is nothing. With port 0 a listener takes a free port, and the log tells which.
 """
 
 GREENPROXY = """\
@@ -109,6 +109,16 @@ A line of `backends` is `http://host`, `http://host:port` or `unix:/path`, and a
 
 A backend that is out of service, for `health-fall` failed checks or `max-fails` failed requests, gets no requests; checks
 bring it back, and after `fail-timeout` one request may try it. A host that does not resolve is a backend that is down.
+
+A client that reads slowly does not keep a backend for that: what it has not read yet waits in memory, up to `response-buffer`
+for each response, beside what the kernel holds. A longer response keeps its backend until the client has read so far.
+
+Clients cannot take all of `pool-size` by being slow. While requests wait for a connection, those of the slowest clients are
+taken away: of clients that kept their backend waiting for half a second or more at less than 1000 bytes per second, because
+they do not send their request body (408, `body-timeout`) or do not read their response (it is cut, `send-timeout`). While
+nobody waits, only the timeouts count. Besides, an eighth of the connections is kept for requests that have come in whole: when
+uploads hold all others, the next upload is read into memory first, up to 64 KiB, and takes a connection when it is
+complete, or when one of them ends (at most `pool-queue-timeout` later; then 503).
 
 `retry-on` names what may be tried again, on another backend where there is one. `connect`: no connection was made; any
 method. `reset`: the connection ended without a byte of an answer; GET, HEAD, OPTIONS, TRACE, PUT and DELETE, other methods

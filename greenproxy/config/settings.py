@@ -101,6 +101,9 @@ class RelaySettings:
     connect_timeout_s: float = knob(5.0, "for a connection to a backend; then 504")
     response_timeout_s: float = knob(30.0, "from the last byte of the request to the head of the response; then 504")
     read_timeout_s: float = knob(30.0, "for silence in a response body; then the client is cut")
+    response_buffer_bytes: int = knob(
+        256 * 1024, "what of a response is read ahead of a slow client; a backend is free when it fits"
+    )
     request_timeout_s: float = knob(0.0, "for the whole exchange, queue and retries included; then 504")
     retries: int = knob(1, "how many more tries a request gets, on another backend where there is one")
     retry_on: tuple[str, ...] = knob(("connect", "reset"), "what is tried again: connect, reset, timeout, 502, 503, 504")

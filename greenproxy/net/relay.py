@@ -10,12 +10,14 @@ from typing import Protocol
 
 from greenproxy.deadline import Patience
 from greenproxy.errors import BackendInvalid, BackendReset, ProxyError
+from greenproxy.net.ahead import Hold, NoHold
 from greenproxy.net.stream import Stream
 from greenproxy.protocol.body import Malformed
 
 #: One read from a backend: large, because each costs two system calls and a wake-up or two, but below the 128 KiB from which
 #: the C library maps and unmaps memory for every buffer (15 us).
 READ_BYTES = 120 * 1024
+_NO_HOLD = NoHold()
 
 
 class Decoder(Protocol):
@@ -33,9 +35,11 @@ class RelayBody:
 
     Iterating waits for the backend, at most `patience` each time. Raises ReadTimeout, BackendReset (also for an end
     before the announced one) or BackendInvalid.
+
+    `ahead_bytes`: how much may be read before the client takes it. `hold` is told when the backend waits for the client.
     """
 
-    __slots__ = ("_decoder", "_failed", "_first", "_patience", "_release", "_stream")
+    __slots__ = ("_decoder", "_failed", "_first", "_release", "ahead_bytes", "hold", "patience", "stream")
 
     def __init__(
         self,
@@ -45,18 +49,28 @@ class RelayBody:
         patience: Patience,
         release: Callable[[bool], None],
         failed: Callable[[ProxyError], None],
+        *,
+        ahead_bytes: int = 0,
+        hold: Hold = _NO_HOLD,
     ) -> None:
-        self._stream = stream
+        self.stream = stream
         self._decoder = decoder
         self._first = first  # what came with the head, decoded already
-        self._patience = patience
+        self.patience = patience
         self._release: Callable[[bool], None] | None = release
         self._failed = failed
+        self.ahead_bytes = ahead_bytes
+        self.hold = hold
 
     @property
     def trailers(self) -> bytes:
         """The trailer fields behind a chunked body, as field lines; complete once the body is."""
         return getattr(self._decoder, "trailers", b"")
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all of it has come, or none of it will: the backend is free."""
+        return self._release is None
 
     def take_ready(self) -> bytes:
         """Return the payload that came with the head, without waiting."""
@@ -77,23 +91,39 @@ class RelayBody:
         if decoder.is_done:
             self._end(is_complete=not decoder.excess)  # bytes behind the end are nothing to build on
             return None
+        return self._receive(READ_BYTES, waits=True)
+
+    def take_now(self, max_bytes: int) -> bytes | None:
+        """Return payload bytes (b"" for none yet) of at most `max_bytes` that have arrived, None when nothing has.
+
+        Raises as iterating does. Does not wait: look at `is_over` behind it.
+        """
+        data = self._receive(min(max_bytes, READ_BYTES), waits=False)
+        if self._decoder.is_done:
+            self._end(is_complete=not self._decoder.excess)
+        return data
+
+    def _receive(self, max_bytes: int, *, waits: bool) -> bytes | None:
+        """Return payload bytes; None at the end, or when nothing has arrived."""
+        stream = self.stream
         try:
-            return self._receive(decoder)
+            data = stream.recv(max_bytes, self.patience) if waits else stream.recv_now(max_bytes)
+            if data:
+                return self._decoder.feed(data)
+            if data is not None:
+                self._finish_at_eof()
+            return None
         except ProxyError as error:
             self._failed(error)
             raise
-
-    def _receive(self, decoder: Decoder) -> bytes | None:
-        try:
-            data = self._stream.recv(READ_BYTES, self._patience)
-            if not data:
-                self._finish_at_eof()
-                return None
-            return decoder.feed(data)
         except OSError as error:
-            raise BackendReset(f"The backend broke off its answer: {error}") from error
+            raise self._failure(BackendReset(f"The backend broke off its answer: {error}")) from error
         except Malformed as error:
-            raise BackendInvalid(f"The backend's answer is malformed: {error}") from error
+            raise self._failure(BackendInvalid(f"The backend's answer is malformed: {error}")) from error
+
+    def _failure(self, error: ProxyError) -> ProxyError:
+        self._failed(error)
+        return error
 
     def _finish_at_eof(self) -> None:
         finish = getattr(self._decoder, "finish", None)

@@ -13,7 +13,10 @@ from __future__ import annotations
 import _socket
 import socket
 import struct
+import sys
+import termios
 from collections.abc import Callable
+from fcntl import ioctl
 from typing import Any
 
 from gevent import get_hub
@@ -118,12 +121,40 @@ class Stream:
         if sent != len(data):
             self._send_rest(memoryview(data)[sent:], limit)
 
-    def send_now(self, data: bytes) -> int:
+    def send_now(self, data: bytes | memoryview) -> int:
         """Send what fits without waiting and return how much that was."""
         try:
             return self._sock.send(data)
         except BlockingIOError:
             return 0
+
+    def unsent_bytes(self) -> int:
+        """Return how much of what was sent the peer's side has not taken yet (tcp(7), SIOCOUTQ). Does not wait."""
+        try:
+            return int.from_bytes(ioctl(self._sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"), sys.byteorder)
+        except OSError:
+            return 0  # it is gone
+
+    def wait_writable(self, limit: Limit) -> None:
+        """Wait until there may be room for more."""
+        self._write_watcher = self._loop.io(self._sock.fileno(), _WRITE)
+        try:
+            self._wait_writable(limit)
+        finally:
+            self._drop_write_watcher()
+
+    def wait_writable_or(self, source: Stream, limit: Limit) -> None:
+        """Wait until there may be room here for more, or bytes (or the end) at `source`, whichever comes first."""
+        if source._error is not None:
+            source._raise_error()
+        if not source._is_armed:
+            source._watcher.start(source._readable)
+            source._is_armed = True
+        source._reader = getcurrent()
+        try:
+            self.wait_writable(limit)
+        finally:
+            source._reader = None
 
     def _send_rest(self, rest: memoryview, limit: Limit) -> None:
         self._write_watcher = self._loop.io(self._sock.fileno(), _WRITE)

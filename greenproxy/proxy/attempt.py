@@ -29,6 +29,7 @@ from greenproxy.protocol.http1 import ResponseHead, find_response_head_end, pars
 from greenproxy.proxy.outgoing import Outgoing
 from greenproxy.proxy.tunnel import Tunnel
 from greenproxy.proxy.upload import Upload
+from greenproxy.upstream.holds import Hold
 from greenproxy.upstream.lease import Lease
 
 READ_BYTES = 32 * 1024  # heads, and bodies that come with them
@@ -151,7 +152,7 @@ class Attempt:
             raise BackendReset(f"The backend closed the connection: {error}") from error
         self.was_written = sent > 0
         if sent < len(data) or outgoing.held is None:
-            self._start_upload(stream, data[sent:])
+            self._start_upload(lease, data[sent:])
 
     def _send_patience(self) -> Patience:
         """How long a backend may refuse to read: as long as it may take to answer."""
@@ -159,7 +160,7 @@ class Attempt:
             return self._terms.response_patience
         return Patience(self._terms.relay.response_timeout_s, ResponseTimeout, self._deadline)
 
-    def _start_upload(self, stream: Stream, first: bytes) -> None:
+    def _start_upload(self, lease: Lease, first: bytes) -> None:
         """Send what is left, and what is still to come, while the answer is awaited: a backend may refuse before it has all."""
         outgoing = self._outgoing
         body = self._request.body
@@ -172,16 +173,25 @@ class Attempt:
             first,
             outgoing.rest() if is_streamed else (),
             lambda: getattr(body, "trailers", b""),
-            stream,
+            lease.connection.stream,
             self._send_patience(),
             self._upload_ended,
             is_chunked=is_streamed and outgoing.is_chunked,
+            hold=self._hold(lease) if outgoing.waits_for_client else None,
         )
         if is_streamed:
             self._stream_upload = self._upload
         self._upload.start(self._terms.recycler)
 
+    def _hold(self, lease: Lease) -> Hold:
+        hold = lease.hold()
+        if self._outgoing.expects_continue:
+            hold.excuse()
+        return hold
+
     def _upload_ended(self, is_whole: bool) -> None:
+        if self._outgoing.upload_ended is not None:
+            self._outgoing.upload_ended()
         if self._upload is not None and self._upload.was_refused:
             self._was_broken_off = True
         self._upload = None
@@ -248,6 +258,8 @@ class Attempt:
             self._outgoing.expects_continue = False
             if self._limit is not None and self._upload is not None:
                 self._limit.suspend()  # it is the client's turn
+                if self._upload.hold is not None:
+                    self._upload.hold.blame()
         self.was_passed_on = True
         self._request.inform(head.status, b"".join([line + b"\r\n" for line in head.kept]))
         if head.status == 100:
@@ -282,7 +294,18 @@ class Attempt:
         patience = self._terms.read_patience
         if self._deadline is not NEVER:
             patience = Patience(self._terms.relay.read_timeout_s, ReadTimeout, self._deadline)
-        return RelayBody(stream, decoder, first, patience, ended, self._body_failed)
+        lease = self._lease
+        assert lease is not None
+        return RelayBody(
+            stream,
+            decoder,
+            first,
+            patience,
+            ended,
+            self._body_failed,
+            ahead_bytes=self._terms.relay.response_buffer_bytes,
+            hold=lease.hold(),
+        )
 
     def _tunnel(self, head: ResponseHead, rest: bytes, stream: Stream) -> Tunnel:
         """A 101 to a request that asked for it becomes a tunnel (RFC 9110 section 7.8)."""

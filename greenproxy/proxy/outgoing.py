@@ -6,7 +6,7 @@ A head that no middleware looked at goes out as the lines that came in, minus wh
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import cast
 
 from greenproxy.messages import NO_BODY, Headers, Request, StreamedBody
@@ -24,6 +24,7 @@ from greenproxy.protocol.target import valid_host
 
 _is_target = re.compile(rb"[\x21\x22\x24-\x7e]+").fullmatch
 UPGRADES = frozenset({b"websocket"})
+_EXPECT = b"Expect: 100-continue"
 _NOTHING: Special = {}
 
 
@@ -31,10 +32,13 @@ class Outgoing:
     """One request for a backend.
 
     `held` is the whole body if it is at hand (b"" without one), framed as it goes on the wire, else None; then `first` is
-    what is at hand and the rest is streamed. `hops`: the Max-Forwards that came, if it counts (1 or more).
+    what is at hand and the rest is streamed. `hops`: the Max-Forwards that came, if it counts (1 or more). `upload_ended` is
+    called when nobody sends the rest any more.
     """
 
-    __slots__ = ("_lines", "_own", "_raw", "_request", "expects_continue", "first", "held", "is_chunked", "upgrade")
+    __slots__ = (
+        "_lines", "_own", "_raw", "_request", "expects_continue", "first", "held", "is_chunked", "upgrade", "upload_ended",
+    )  # fmt: skip
 
     def __init__(self, request: Request, raw: RequestHead | None, *, via: bool, hops: int | None) -> None:
         self._request = request
@@ -44,6 +48,7 @@ class Outgoing:
         self.first = b""
         self.held: bytes | None = b""
         self.upgrade = b""
+        self.upload_ended: Callable[[], None] | None = None
         headers = request.headers_if_read
         #: The fields, where they are not those that came: None means `raw.forwarded`.
         self._lines = None if headers is None and raw is not None else _lines(request.headers)
@@ -79,6 +84,35 @@ class Outgoing:
         block = raw.forwarded if lines is None and raw is not None else b"\r\n".join([*(lines or ()), b""])
         return b"%b %b HTTP/1.1\r\n%b%b\r\n" % (method, target, block, self._own)
 
+    def collect(self, most_bytes: int) -> None:
+        """Take more of the body, until all of it is held or `most_bytes` are at hand.
+
+        Waits for the client, who gets a 100 (Continue) from us if it wants one. Raises what reading the body raises.
+        """
+        body = cast(StreamedBody, self._request.body)
+        if self.expects_continue:
+            self.expects_continue = False
+            self._lines = [line for line in self._lines or () if line != _EXPECT]
+            self._request.inform(100, b"")
+            body.continue_sent()
+        parts = [self.first]
+        size = len(self.first)
+        pieces = iter(self.rest())
+        try:
+            while size < most_bytes and (piece := next(pieces, None)) is not None:
+                parts.append(encode_chunk(piece) if self.is_chunked else piece)
+                size += len(piece)
+        finally:
+            pieces.close()  # type: ignore[attr-defined]  # a generator: the next one goes on where this one ended
+        self.first = b"".join(parts)
+        if body.is_complete:
+            self.held = self.first + last_chunk(body.trailers) if self.is_chunked else self.first
+
+    @property
+    def waits_for_client(self) -> bool:
+        """Whether a part of the body is still to come from the client itself."""
+        return self.held is None and hasattr(self._request.body, "take_buffered")
+
     def rest(self) -> Iterable[bytes]:
         """Return what of the body is still to come."""
         return cast("Iterable[bytes]", self._request.body)
@@ -103,7 +137,7 @@ class Outgoing:
         elif self._lines is not None and raw is not None:
             self._frame(raw, raw.content_length)
         if self.expects_continue:
-            self._lines = [*self._fields(raw), b"Expect: 100-continue"]
+            self._lines = [*self._fields(raw), _EXPECT]
 
     def _take_streamed(self, body: StreamedBody) -> None:
         at_hand = body.take_buffered()

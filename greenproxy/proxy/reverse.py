@@ -10,7 +10,15 @@ from time import monotonic
 
 from greenproxy.config.settings import RelaySettings
 from greenproxy.deadline import Deadline, Patience
-from greenproxy.errors import BackendClosed, BackendReset, ProxyError, ReadTimeout, RequestTimeout, ResponseTimeout
+from greenproxy.errors import (
+    BackendClosed,
+    BackendReset,
+    ProxyError,
+    QueueTimeout,
+    ReadTimeout,
+    RequestTimeout,
+    ResponseTimeout,
+)
 from greenproxy.messages import Request, Response
 from greenproxy.net.recycler import Recycler
 from greenproxy.protocol.forwarding import max_forwards
@@ -22,6 +30,8 @@ from greenproxy.proxy.retry import may_retry_error, may_retry_status
 from greenproxy.upstream.backend import Backend
 from greenproxy.upstream.group import Upstream
 from greenproxy.upstream.lease import Lease
+
+REQUEST_BUFFER_BYTES = 64 * 1024  # what of a request is read before it gets a backend, while too many others are being read
 
 
 class ReverseProxy:
@@ -58,9 +68,27 @@ class ReverseProxy:
             if hops == 0:
                 return final_recipient(request)
         try:
-            return self._try_backends(request, Outgoing(request, raw, via=self._via, hops=hops), deadline)
+            outgoing = Outgoing(request, raw, via=self._via, hops=hops)
+            if outgoing.waits_for_client:
+                return self._try_with_upload(request, outgoing, deadline)
+            return self._try_backends(request, outgoing, deadline)
         finally:
             trace.upstream_time_s = monotonic() - begun_s
+
+    def _try_with_upload(self, request: Request, outgoing: Outgoing, deadline: Deadline) -> Response:
+        """A request that has not all come: it needs a place among the uploads, or it is read first as far as there is room."""
+        uploads = self._upstream.uploads
+        if uploads.is_full:
+            outgoing.collect(REQUEST_BUFFER_BYTES)
+            if outgoing.held is not None:
+                return self._try_backends(request, outgoing, deadline)
+        place = uploads.wait(deadline.within(self._relay.pool_queue_timeout_s, QueueTimeout))
+        outgoing.upload_ended = place.leave
+        try:
+            return self._try_backends(request, outgoing, deadline)
+        except BaseException:
+            place.leave()
+            raise
 
     def _try_backends(self, request: Request, outgoing: Outgoing, deadline: Deadline) -> Response:
         """Try one backend, and others as far as the retry rules allow."""

@@ -6,17 +6,21 @@ an early response), and because a client may wait for a 100 (Continue) that only
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from greenproxy.deadline import Patience
-from greenproxy.errors import AppError, ProxyError
+from greenproxy.errors import AppError, BodyTimeout, ProxyError
 from greenproxy.net.recycler import Recycler
 from greenproxy.net.stream import Stream
 from greenproxy.protocol.body import encode_chunk, last_chunk
+from greenproxy.upstream.holds import Hold
 
 
 class Upload:
-    """Sends `first` as it is, then `body`, chunked or as it is. `ended` is called once, with whether all of it was sent."""
+    """Sends `first` as it is, then `body`, chunked or as it is. `ended` is called once, with whether all of it was sent.
+
+    `hold` is told while a client is waited for; None when the body is nobody's whom we know.
+    """
 
     def __init__(
         self,
@@ -28,6 +32,7 @@ class Upload:
         ended: Callable[[bool], None],
         *,
         is_chunked: bool,
+        hold: Hold | None = None,
     ) -> None:
         self._first = first
         self._body = body
@@ -36,6 +41,7 @@ class Upload:
         self._patience = patience
         self._ended = ended
         self._is_chunked = is_chunked
+        self.hold = hold
         self.has_taken = False  # pieces of the body, which nobody holds any more
         self.was_refused = False  # the backend broke the connection while it was sent
 
@@ -68,7 +74,7 @@ class Upload:
         try:
             if self._first:
                 self._send(self._first)
-            for piece in pieces:
+            while (piece := self._take(pieces)) is not None:
                 self.has_taken = True
                 if piece:
                     self._send(encode_chunk(piece) if self._is_chunked else piece)
@@ -78,6 +84,16 @@ class Upload:
                 close()
         if self._is_chunked:
             self._send(last_chunk(self._trailers()))
+
+    def _take(self, pieces: Iterator[bytes]) -> bytes | None:
+        """Wait for the next piece of the body; None at its end."""
+        hold = self.hold
+        if hold is None:
+            return next(pieces, None)
+        with hold.waiting(BodyTimeout):
+            piece = next(pieces, None)
+        hold.moved(len(piece or b""))
+        return piece
 
     def _send(self, data: bytes) -> None:
         try:

@@ -16,6 +16,7 @@ from greenproxy.deadline import Patience
 from greenproxy.errors import AppError, ClientGone, ProxyError, SendTimeout
 from greenproxy.exchange import Exchange
 from greenproxy.messages import Duplex, Request, Response, Takeover
+from greenproxy.net.ahead import Ahead
 from greenproxy.net.relay import RelayBody
 from greenproxy.net.stream import Stream
 from greenproxy.observability.clock import http_date
@@ -44,8 +45,8 @@ class Reply:
     """Answers one request on `stream`. `keep_alive` begins as what the client wants and ends as what happens."""
 
     __slots__ = (
-        "_exchange", "_front", "_is_close_delimited", "_is_head_request", "_is_http11", "_patience", "_stream", "body",
-        "duplex", "is_started", "keep_alive",
+        "_exchange", "_framing", "_front", "_is_close_delimited", "_is_head_request", "_is_http11", "_is_relay", "_patience",
+        "_relay", "_stream", "body", "duplex", "is_started", "keep_alive",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +59,9 @@ class Reply:
         self._is_http11 = is_http11
         self._is_head_request = is_head
         self._is_close_delimited = False
+        self._framing = 0
+        self._relay: RelayBody | None = None  # what holds a backend while the client is sent something
+        self._is_relay = False  # and is sent as it is
         self.body: ClientBody | None = None  # of the request, where it has one
         self.duplex: Callable[[], Duplex] | None = None  # makes what a takeover gets
         self.is_started = False  # bytes of the final head are out: errors can only be cuts now
@@ -87,7 +91,7 @@ class Reply:
         elif isinstance(body, bytes):
             self._send_bytes(response, body)
         else:
-            self._send_stream(response, body if isinstance(body, RelayBody) else None)
+            self._send_stream(response)
 
     def _settle_body(self, body: ClientBody) -> None:
         """The answer begins before the request ended: can the connection go on behind them?"""
@@ -116,7 +120,7 @@ class Reply:
         if response.status == 304 or body is response.relayed:
             return None
         if not isinstance(body, bytes):
-            return max(_UNDELIMITED, self._framing(response))
+            return max(_UNDELIMITED, self._frame_of(response))
         return len(body) if body or "content-length" not in response.headers else None
 
     def _start(self, response: Response, framing: int | None, payload: bytes) -> None:
@@ -155,40 +159,36 @@ class Reply:
             self._start(response, len(body), body)
         self._exchange.bytes_out = len(body)
 
-    def _send_stream(self, response: Response, relay: RelayBody | None) -> None:
-        framing = self._framing(response)
+    def _send_stream(self, response: Response) -> None:
+        self._framing = framing = self._frame_of(response)
         if framing == _UNDELIMITED:
             self.keep_alive = False
             self._is_close_delimited = True
-        pieces: Iterator[bytes] = iter(response.body) if relay is not None else _foreign(response.body)  # type: ignore[arg-type]
+        body = response.body
+        relay = body if isinstance(body, RelayBody) else None
+        self._is_relay = relay is not None
+        self._relay = relay or (response.relayed if isinstance(response.relayed, RelayBody) else None)
+        pieces: Iterator[bytes] = iter(body) if relay is not None else _foreign(body)  # type: ignore[arg-type]
         # Ours tells what it has; of anybody else's, the first piece is awaited, so that its failure can still be a page.
         first = relay.take_ready() if relay is not None else next(pieces, b"")
-        self._check_length(framing, len(first))
-        self._start(response, framing, encode_chunk(first) if framing == _CHUNKED and first else first)
-        sent = self._send_pieces(pieces, framing, len(first))
+        self._start(response, framing, self._framed(first))
+        for piece in pieces:
+            if piece:
+                self._write(self._framed(piece))
         if framing == _CHUNKED:
             self._write(last_chunk(relay.trailers) if relay is not None else _LAST_CHUNK)
-        elif framing >= 0 and sent != framing:
-            raise AppError(f"The body ended after {sent} of {framing} bytes.")
+        elif framing >= 0 and self._exchange.bytes_out != framing:
+            raise AppError(f"The body ended after {self._exchange.bytes_out} of {framing} bytes.")
 
-    def _send_pieces(self, pieces: Iterator[bytes], framing: int, sent: int) -> int:
-        exchange = self._exchange
-        exchange.bytes_out = sent
-        for piece in pieces:
-            if not piece:
-                continue
-            sent += len(piece)
-            self._check_length(framing, sent)
-            self._write(encode_chunk(piece) if framing == _CHUNKED else piece)
-            exchange.bytes_out = sent
-        return sent
-
-    @staticmethod
-    def _check_length(framing: int, sent: int) -> None:
-        if 0 <= framing < sent:
+    def _framed(self, piece: bytes) -> bytes:
+        """Count a piece of the body and return it as it goes on the wire."""
+        exchange, framing = self._exchange, self._framing
+        exchange.bytes_out += len(piece)
+        if 0 <= framing < exchange.bytes_out:
             raise AppError(f"The body is longer than the {framing} bytes that its head says.")
+        return encode_chunk(piece) if framing == _CHUNKED else piece
 
-    def _framing(self, response: Response) -> int:
+    def _frame_of(self, response: Response) -> int:
         """Return how a streamed body is delimited: by its length if that is known, else chunked, else by closing."""
         raw = response.raw
         stated: int | None = None
@@ -233,10 +233,24 @@ class Reply:
             self._stream.close()
 
     def _write(self, data: bytes) -> None:
+        relay = self._relay
         try:
-            self._stream.send(data, self._patience)
+            if relay is None or relay.is_over:
+                self._stream.send(data, self._patience)
+                return
+            sent = self._stream.send_now(data)
+            if sent != len(data):
+                self._write_slowly(memoryview(data)[sent:], relay)
         except OSError as error:
             raise ClientGone(f"The client's connection broke: {error}") from error
+
+    def _write_slowly(self, rest: memoryview, relay: RelayBody) -> None:
+        """The client does not take what it is sent, and a backend is held meanwhile."""
+        if self._is_relay:
+            Ahead(self._stream, self._patience, relay, self._framed).send(rest)
+        else:
+            with relay.hold.waiting(SendTimeout, self._stream.unsent_bytes):
+                self._stream.send(rest, self._patience)
 
 
 def _foreign(body: Iterable[bytes]) -> Iterator[bytes]:

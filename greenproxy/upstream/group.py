@@ -24,6 +24,7 @@ from greenproxy.upstream.lease import Lease
 from greenproxy.upstream.line import Grant
 from greenproxy.upstream.roster import Roster
 from greenproxy.upstream.slots import Slots
+from greenproxy.upstream.uploads import Uploads
 
 _SWEEP_S = 1.0
 
@@ -159,6 +160,11 @@ class Upstream:
         elif grant.is_trial:
             self._slots.trial_undecided(backend)
         self._slots.take_back(backend, None)
+
+    @property
+    def uploads(self) -> Uploads:
+        """Return who may hold a connection although its request has not all come."""
+        return self._slots.uploads
 
     # ------------------------------------------------------------------ health
 

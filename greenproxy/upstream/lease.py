@@ -7,10 +7,13 @@ from typing import Protocol
 from greenproxy.errors import Blame, ProxyError, Retry
 from greenproxy.upstream.backend import Backend
 from greenproxy.upstream.connection import Connection
+from greenproxy.upstream.holds import Hold, Holds
 
 
 class Lender(Protocol):
     """Where leases end: the upstream's slots."""
+
+    holds: Holds
 
     def take_back(self, backend: Backend, connection: Connection | None) -> None: ...
 
@@ -41,6 +44,10 @@ class Lease:
     def is_trial(self) -> bool:
         """Whether it is to show that a backend works again, and nothing has been shown yet."""
         return self._is_trial
+
+    def hold(self) -> Hold:
+        """Return who is told while one direction of the exchange waits for its client."""
+        return Hold(self._lender.holds, self.backend)
 
     def give_back(self) -> None:
         """End the lease; the connection may serve the next request: both messages on it ended cleanly."""

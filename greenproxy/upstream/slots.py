@@ -10,13 +10,20 @@ All decisions are made without waiting; a greenlet waits in the line only, and w
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import Any
+
+from gevent import get_hub
 
 from greenproxy.deadline import Deadline
 from greenproxy.errors import ProxyError, QueueFull, Unavailable
 from greenproxy.upstream.backend import Backend
 from greenproxy.upstream.connection import Connection
+from greenproxy.upstream.holds import Holds
 from greenproxy.upstream.line import Grant, Line, Waiter
 from greenproxy.upstream.roster import Roster
+from greenproxy.upstream.uploads import Uploads
+
+_RELIEF_S = 0.1  # how often somebody slow makes room while others wait
 
 
 class Slots:
@@ -26,6 +33,12 @@ class Slots:
         self._roster = roster
         self._queue_size = queue_size
         self.line = Line(self._pass_on)
+        self.holds = Holds()
+        self.uploads = Uploads(self._count, queue_size, self._somebody_waits)
+        self._relief: Any = None  # a timer, there while somebody waits
+
+    def _count(self) -> int:
+        return sum(backend.pool.size for backend in self._roster.members)
 
     def acquire(self, tried: Collection[Backend], fresh: bool, limit: Callable[[], Deadline]) -> Grant:
         """Return a slot of an available backend, of one in `tried` only if there is no other.
@@ -39,6 +52,7 @@ class Slots:
             return grant
         if len(self.line) >= self._queue_size:
             raise QueueFull()
+        self._somebody_waits()
         return self.line.wait(Waiter(tried, fresh), limit())
 
     def _choose(self, tried: Collection[Backend], fresh: bool) -> Grant | None:
@@ -78,6 +92,26 @@ class Slots:
                 continue
             if grant is not None:
                 self.line.hand(waiter, grant)
+
+    # ------------------------------------------------------------------ relief
+
+    def _somebody_waits(self) -> None:
+        """From now on, and until nobody waits any more, those who hold slots for slow clients make room."""
+        if self._relief is None:
+            self._relief = get_hub().loop.timer(_RELIEF_S, _RELIEF_S)
+            self._relief.start(self._relieve)
+
+    def _relieve(self) -> None:
+        wanted = len(self.line) + len(self.uploads)
+        if wanted:
+            self.holds.relieve(wanted, self._is_wanted)
+        else:
+            self._relief.stop()
+            self._relief.close()
+            self._relief = None
+
+    def _is_wanted(self, backend: Backend) -> bool:
+        return bool(self.uploads) or self.line.first(lambda each: self._roster.may_use(backend, each.tried)) is not None
 
     # ------------------------------------------------------------------ verdicts
 

@@ -1,0 +1,93 @@
+"""Uploads: how many requests whose body is still to come may hold sockets of an upstream, in one worker.
+
+A request that is all here needs its backend for as long as that takes to answer; one whose body is still to come, for as long
+as its client likes. So a part of the slots is kept for the former: however many slow uploads there are, the others find room.
+An upload beyond that is read into memory first, as far as a bounded buffer goes; most end there and count as all here.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from gevent.event import Event
+
+from greenproxy.deadline import Deadline
+from greenproxy.errors import QueueFull
+
+KEPT_FREE = 8  # one slot in as many
+
+
+class Uploads:
+    """Counts places. `slots()` is how many sockets the upstream may have now; at most `queue_size` uploads wait for a place.
+
+    `wanted` is called when one begins to wait.
+    """
+
+    def __init__(self, slots: Callable[[], int], queue_size: int, wanted: Callable[[], None]) -> None:
+        self._slots = slots
+        self._wanted = wanted
+        self._queue_size = queue_size
+        self._waiters: OrderedDict[Event, None] = OrderedDict()
+        self.under_way = 0
+
+    def __len__(self) -> int:
+        """How many wait for a place."""
+        return len(self._waiters)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the next upload has to wait."""
+        slots = self._slots()
+        return self.under_way >= max(1, slots - slots // KEPT_FREE) or bool(self._waiters)
+
+    def enter(self) -> Place:
+        """Take a place, whether there is one or not."""
+        self.under_way += 1
+        return Place(self)
+
+    def wait(self, limit: Deadline) -> Place:
+        """Take a place as soon as there is one, first come, first served. Raises QueueFull or `limit.late()`."""
+        if not self.is_full:
+            return self.enter()
+        if len(self._waiters) >= self._queue_size:
+            raise QueueFull()
+        seconds = limit.remaining_s()
+        turn = Event()
+        self._waiters[turn] = None
+        self._wanted()
+        try:
+            if seconds > 0:
+                turn.wait(None if seconds == float("inf") else seconds)
+        except BaseException:  # killed, or a timeout of somebody else's: its turn may have come already
+            if turn.is_set():
+                self.leave()
+            raise
+        finally:
+            self._waiters.pop(turn, None)
+        if not turn.is_set():
+            raise limit.late()
+        return Place(self)
+
+    def leave(self) -> None:
+        """Give a place to who has waited longest, or back. Never waits."""
+        if self._waiters:
+            turn, _ = self._waiters.popitem(last=False)
+            turn.set()
+        else:
+            self.under_way -= 1
+
+
+class Place:
+    """The place of one upload. `leave` is idempotent."""
+
+    __slots__ = ("_uploads",)
+
+    def __init__(self, uploads: Uploads) -> None:
+        self._uploads: Uploads | None = uploads
+
+    def leave(self) -> None:
+        """Give it back: the body has all come, or will not."""
+        uploads, self._uploads = self._uploads, None
+        if uploads is not None:
+            uploads.leave()
