@@ -29,19 +29,21 @@ if TYPE_CHECKING:
     from greenproxy.server.front import Front
 
 HEAD_READ_BYTES = 32 * 1024
+HALF_CLOSED_GRACE_S = 1.0  # how long the answer to a client that ended its side may take to begin
 _METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE")
 
 
 class Connection:
     """One client's connection. All callbacks run in the hub, `_serve` and below in a recycled greenlet."""
 
-    __slots__ = ("_front", "_greenlet", "_is_last", "buffer", "peer", "served", "since_s", "stream")
+    __slots__ = ("_front", "_grace", "_greenlet", "_is_last", "buffer", "peer", "served", "since_s", "stream")
 
     def __init__(self, front: Front, stream: Stream, address: Any) -> None:
         self._front = front
         # What accept() says of a Unix socket is the client's own path, or nothing.
         self.peer = ClientAddress(address[0], address[1]) if isinstance(address, tuple) else ClientAddress("unix:", 0)
         self._greenlet: Any = None  # the one that serves an exchange now
+        self._grace: Any = None  # a timer, there while a client that ended its side may still listen
         self._is_last = False  # the client said that it sends no further request
         self.stream = stream
         self.buffer = b""  # what was read behind the last head or body
@@ -166,6 +168,8 @@ class Connection:
             return self._finish(reply)
         finally:
             self._greenlet = None
+            if self._grace is not None:
+                self._end_grace()
             exchange.request = None  # request, reply and exchange know each other: a cycle would be left to the collector
             front.requests += 1
 
@@ -249,17 +253,33 @@ class Connection:
         self.stream.park(self._client_stirs)
 
     def _client_stirs(self) -> None:
-        """The client sent something, or left, while its request is served."""
+        """The client sent something, ended its side, or left, while its request is served."""
         try:
             if self.stream.peek() != b"":
                 return  # a pipelined request: it waits in the kernel
-            # A client that asked for the connection to be closed may well have closed its own half and still listen; any
-            # other is gone, as nginx sees it. One whose answer we are sending shows by a reset.
-            is_gone = not self._is_last and not self.stream.is_sending
         except OSError:
-            is_gone = True
-        if is_gone and self._greenlet is not None:
+            self._cancel()
+            return
+        # A client that asked for the connection to be closed may well have ended its own side and still listen. Any other is
+        # likely gone; `nc` and small scripts end their side too, and get what is quick. While we send, a reset tells.
+        if not self._is_last and not self.stream.is_sending:
+            self._grace = self._front.loop.timer(HALF_CLOSED_GRACE_S)
+            self._grace.start(self._grace_is_over, update=True)
+
+    def _grace_is_over(self) -> None:
+        self._end_grace()
+        if not self.stream.is_sending:
+            self._cancel()
+
+    def _cancel(self) -> None:
+        """End the exchange of a client that is gone."""
+        if self._greenlet is not None:
             self._greenlet.throw(ClientGone())
+
+    def _end_grace(self) -> None:
+        grace, self._grace = self._grace, None
+        grace.stop()
+        grace.close()
 
     def stop(self) -> None:
         """Cut an exchange that outlived graceful-timeout. In the hub or from another greenlet."""
