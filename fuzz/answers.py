@@ -47,7 +47,7 @@ def read(split: list[bytes], method: bytes, limit: int = MAX_HEAD_BYTES) -> Read
                 head = parse_response_head(buffer[:end])
                 buffer, searched = buffer[end:], 0
                 if head.status == 101:
-                    return Read("switched", tuple(interim), head, "", buffer + b"".join(coming))
+                    return Read("switched", tuple(interim), head, excess=buffer + b"".join(coming))
                 if head.status >= 200:
                     return _with_body([buffer, *coming], tuple(interim), head, response_body_kind(head, method))
                 interim.append(head.status)

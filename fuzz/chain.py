@@ -35,7 +35,7 @@ def one_input(raw: bytes) -> None:
     _, special = sort_fields([name + b": " + line for line in lines], REQUEST)
     said = special.get(b"forwarded", [])
     elements = forwarded_elements(said)
-    require(elements == slowly_read(b",".join(said)), "two opinions on Forwarded", elements, said)
+    require(elements == slowly_read(b", ".join(said)), "two opinions on Forwarded", elements, said)
     _is_walked(special)
     _is_appended_to(special, elements, adds_via=bool(case.mode & 1))
 

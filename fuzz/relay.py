@@ -169,7 +169,8 @@ class _Exchange:
         head = self.expected.head
         assert head is not None
         require(told.interim[-1:] != () and told.interim[-1][0] == 101, "no 101", client.sent)
-        require(told.rest == self.expected.excess, "another beginning of the new protocol", told, self.expected)
+        require(told.rest == self.expected.excess, "the tunnel lost bytes of the backend", told, self.expected)
+        require(client.is_closed, "a tunnel that has ended is open", client.sent)
 
     def _is_the_answer(self, told: Seen) -> None:
         """Fail unless this whole message is what the backend said, all of it."""

@@ -42,18 +42,17 @@ def run(name: str, seconds: float, corpus: Path) -> bool:
     print(f"{name:12} {count:10,} executions in {took:5.1f} s, {edges:>5} edges, {features:>6} features", flush=True)
     if done.returncode == 0 and count:
         return True
-    print(_last_words(log))
+    print(_last_words(done.stdout, done.stderr))
     for path in sorted(set(FOUND.iterdir()) - before):
         python = os.path.relpath(sys.executable, _ROOT)
         print(f"the input is {path.relative_to(_ROOT)}; ask again:\n    {python} -m fuzz.one {name} {path.relative_to(_ROOT)}")
     return False
 
 
-def _last_words(log: str) -> str:
-    """Return what a run said of its failure: the Python traceback where there is one, else the end."""
-    lines = log.splitlines()
-    begin = next((at for at, line in enumerate(lines) if "Uncaught Python exception" in line), len(lines) - 30)
-    return "\n".join(lines[max(0, begin) : begin + 60])
+def _last_words(output: str, errors: str) -> str:
+    """Return what a run said of its failure: the Python traceback where there is one, else the end of libFuzzer's log."""
+    _, found, traceback = output.partition("=== Uncaught Python exception: ===")
+    return traceback.strip() if found else "\n".join(errors.splitlines()[-30:])
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:

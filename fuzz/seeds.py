@@ -1,7 +1,8 @@
 """Makes the committed inputs again: `python -m fuzz.seeds [FOLDER]`, where FOLDER has more inputs in a folder per target.
 
 They come from the tables of `tests/wire` and `tests/protocol`, from what is committed, and from FOLDER (that of a long run).
-Of all of them libFuzzer keeps as few as reach the same code. Files called bug-* showed a defect once, and stay.
+Of all of them libFuzzer keeps as few as reach the same code; those of `fuzz.situations` are kept anyhow. Files called bug-*
+showed a defect once, and stay.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import tests.protocol
 import tests.wire
+from fuzz.situations import SITUATIONS
 from fuzz.targets import FOLDER, SEEDS, TARGETS
 
 _SIZES = bytes((7, 1, 30))
@@ -32,7 +34,7 @@ _CHAINS = (
 def rows() -> Iterator[tuple[str, bytes]]:
     """Yield (name of its table, bytes) of every message in the tables of the tests."""
     for package in (tests.protocol, tests.wire):
-        for found in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        for found in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
             if not found.name.rpartition(".")[2].startswith("test_"):
                 yield from _in_tables(vars(import_module(found.name)))
 
@@ -41,8 +43,9 @@ def _in_tables(names: dict[str, object]) -> Iterator[tuple[str, bytes]]:
     for name, table in names.items():
         if name.isupper() and isinstance(table, list | tuple):
             for row in table:
-                values = row if isinstance(row, tuple) else ()
-                yield from ((name, value) for value in values if isinstance(value, bytes) and 3 < len(value) <= _MOST_BYTES)
+                data = getattr(row, "data", None)
+                if isinstance(data, bytes) and len(data) <= _MOST_BYTES:
+                    yield name, data
 
 
 def inputs(target: str) -> Iterator[bytes]:
@@ -90,6 +93,9 @@ def remake(target: str, more: list[Path]) -> None:
                 old.unlink()
         for new in chosen.iterdir():
             shutil.copy(new, committed / _name(new.read_bytes()))
+        for kind, mode, data in SITUATIONS[target]:
+            kept = bytes((kind, mode)) + _SIZES + data
+            (committed / _name(kept)).write_bytes(kept)
     files = list(committed.iterdir())
     print(f"{target}: {len(files)} files, {sum(each.stat().st_size for each in files)} bytes")
 

@@ -164,7 +164,7 @@ class ChunkedDecoder:
             raise Malformed("a chunk is longer than its size")
         if self._state == _SIZE and size > MAX_CHUNK_LINE_BYTES:
             raise Malformed("a chunk line is too long")
-        if self._state == _TRAILER:
+        if self._state == _TRAILER and self._partial != b"\r":  # which may well begin the empty line at the end
             self._check_trailer_size(size)
 
     def _begin_chunk(self, line: bytes) -> None:

@@ -91,7 +91,7 @@ def forwarded_elements(values: Sequence[bytes]) -> list[dict[bytes, bytes]]:
     Empty if any of it is malformed, or a parameter stands twice in an element: half a statement is none.
     """
     elements: list[dict[bytes, bytes]] = []
-    text = b",".join(values)
+    text = b", ".join(values)  # as it is sent on: a value that is quoted over two lines must be the same there
     element: dict[bytes, bytes] = {}
     at = 0
     while match := _pair(text, at):

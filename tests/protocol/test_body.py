@@ -73,6 +73,12 @@ class TestChunkedDecoder:
         with pytest.raises(Malformed):
             decoded(ChunkedDecoder(max_trailer_bytes=20), cut(b"0\r\nX: 1\r\nX: 2\r\nX: 3\r\nX: 4\r\n\r\n"))
 
+    @both_cuts
+    def test_trailers_may_be_as_long_as_their_limit(self, cut: Cut) -> None:
+        decoder = ChunkedDecoder(max_trailer_bytes=12)
+        decoded(decoder, cut(b"0\r\nX: 1\r\nX: 2\r\n\r\n"))
+        assert (decoder.is_done, len(decoder.trailers)) == (True, 12)
+
     def test_a_trailer_that_never_ends_is_refused(self) -> None:
         decoder = ChunkedDecoder(max_trailer_bytes=20)
         decoder.feed(b"0\r\n")

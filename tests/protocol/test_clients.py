@@ -106,6 +106,9 @@ class TestForwarded:
     def test_what_is_malformed_says_nothing(self, value: bytes) -> None:
         assert forwarded_elements([value]) == []
 
+    def test_what_stands_in_two_lines_is_read_as_it_is_sent_on(self) -> None:
+        assert forwarded_elements([b'for="a', b'b"']) == forwarded_elements([b'for="a, b"'])
+
     def test_a_long_run_of_blanks_is_read_once(self) -> None:
         begin = process_time()
         assert forwarded_elements([b" " * 200_000 + b'"']) == []

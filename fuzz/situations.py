@@ -1,0 +1,124 @@
+"""Inputs that are committed whatever they cover: those in which a mistake would show that reaches no new line of code.
+
+A row is what an input is made of: kind, mode (see the targets), and data.
+"""
+
+from __future__ import annotations
+
+Rows = list[tuple[int, int, bytes]]
+
+_HOST = b"Host: a\r\n"
+_GET = b"GET /n HTTP/1.1\r\n" + _HOST + b"\r\n"
+_OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+_SHORT = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello"
+_CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+_LAST = b"0\r\n\r\n"
+_TRAILERS = b"0\r\nX-Sum: 1\r\n\r\n"
+_UNTIL_END = b"HTTP/1.1 200 OK\r\nX-A: b\r\n\r\nhello"
+_CLOSE, _RESET, _SILENCE, _DEAF = 0, 1, 2, 194
+_GET11, _HEAD11, _GET10, _KEPT10, _TE, _POST, _CHUNKS, _LATER, _LATE_CHUNKS, _EXPECT, _EXPECT_CHUNKS, _UPGRADE = range(12)
+_GONE, _GONE_IN_CHUNKS, _HEAD10 = 13, 14, 15
+
+
+def _switch(protocol: bytes) -> bytes:
+    return b"HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: %b\r\n\r\nraw" % protocol
+
+
+RELAY: Rows = [
+    *[(kind, end, _SHORT) for kind in (_GET11, _GET10, _KEPT10) for end in (_CLOSE, _RESET, _SILENCE)],
+    *[(kind, end, _CHUNKED) for kind in (_GET11, _GET10, _KEPT10) for end in (_CLOSE, _RESET, _SILENCE)],
+    *[(kind, end, _UNTIL_END) for kind in (_GET11, _HEAD11, _GET10, _KEPT10) for end in (_CLOSE, _RESET)],
+    *[(kind, _SILENCE, _OK + _OK) for kind in (_GET11, _HEAD11, _POST, _LATER, _GET10, _HEAD10)],
+    *[(kind, _SILENCE, _CHUNKED + _LAST) for kind in (_GET11, _GET10, _TE)],
+    *[(kind, _SILENCE, _CHUNKED + _TRAILERS) for kind in (_GET11, _GET10, _TE)],
+    (_GET11, _SILENCE, _CHUNKED + _LAST + _OK),
+    (_GET11, _SILENCE, _CHUNKED + _TRAILERS + _OK),
+    (_GET11, _CLOSE, _CHUNKED + b"x\r\n"),
+    (_GET10, _CLOSE, _CHUNKED + b"x\r\n"),
+    (_HEAD11, _SILENCE, _OK[:-5]),
+    (_GET11, _SILENCE, b"HTTP/1.1 304 Not\r\nContent-Length: 5\r\n\r\n"),
+    (_GET11, _SILENCE, b"HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n" + _OK),
+    (_GET11, _SILENCE, b"HTTP/1.1 205 Reset\r\nContent-Length: 0\r\n\r\n"),
+    (_GET11, _SILENCE, b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"),
+    (_GET11, _SILENCE, b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+    (_GET11, _SILENCE, b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok"),
+    *[(kind, _SILENCE, b"HTTP/1.1 100 Go\r\n\r\n" + _OK) for kind in (_GET11, _GET10, _EXPECT, _EXPECT_CHUNKS)],
+    *[(kind, _SILENCE, b"HTTP/1.1 103 Early\r\nLink: x\r\n\r\n" + _OK) for kind in (_GET11, _GET10, _EXPECT)],
+    (_EXPECT, _SILENCE, b"HTTP/1.1 100 Go\r\n\r\n" * 2 + _OK),
+    (_EXPECT, _SILENCE, b"HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n"),
+    (_GET11, _SILENCE, b"HTTP/1.1 102 P\r\n\r\n" * 32 + _OK),
+    (_GET11, _SILENCE, b"HTTP/1.1 102 P\r\n\r\n" * 33 + _OK),
+    (_UPGRADE, _CLOSE, _switch(b"websocket")),
+    (_UPGRADE, _RESET, _switch(b"websocket")),
+    (_UPGRADE, _CLOSE, _switch(b"h2c")),
+    (_GET11, _CLOSE, _switch(b"websocket")),
+    (_GET11, _CLOSE, b"HTTP/1.1 101 S\r\n\r\n" + _OK),
+    (_UPGRADE, _CLOSE, _OK),
+    *[(kind, end, _OK) for kind in (_GONE, _GONE_IN_CHUNKS) for end in (_CLOSE, _SILENCE)],
+    *[(kind, _DEAF, _OK) for kind in (_POST, _LATER, _LATE_CHUNKS)],
+    (_POST, _SILENCE, b"HTTP/1.1 502 Bad\r\nContent-Length: 2\r\n\r\nno"),
+]
+
+_ENDS = (0, 1, 2)
+CONNECTION: Rows = [
+    *[(0, answer, b"POST /a HTTP/1.1\r\n" + _HOST + b"Content-Length: 42\r\n\r\n" + _GET + b"hello" + _GET) for answer in range(6)],
+    *[(0, answer, _GET * 4) for answer in range(6)],
+    *[(0, answer, _GET.replace(b"GET", b"HEAD") + _GET.replace(b"1.1", b"1.0") + _GET) for answer in range(6)],
+    *[(end, 0, b"POST /a HTTP/1.1\r\n" + _HOST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n" + _TRAILERS + _GET) for end in _ENDS],
+    *[(end, 0, b"POST /a HTTP/1.1\r\n" + _HOST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n") for end in _ENDS],
+    *[(end, 0, b"POST /a HTTP/1.1\r\n" + _HOST + b"Content-Length: 9\r\n\r\nhello") for end in _ENDS],
+    *[(end, 0, _GET + b"GET /half HT") for end in _ENDS],
+    (0, 0, b"POST /a HTTP/1.1\r\n" + _HOST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nx\r\n" + _GET),
+    (0, 0, b"POST /a HTTP/1.1\r\n" + _HOST + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello" + _GET),
+    (0, 0, b"POST /a HTTP/1.1\r\n" + _HOST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n" + _LAST + _GET),
+    (0, 0, b"POST /a HTTP/1.1\r\n" + _HOST + b"Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 5\r\n\r\nhello" + _GET),
+    (0, 5, b"PUT /a HTTP/1.1\r\n" + _HOST + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello" + _GET),
+    (0, 0, b"PUT /a HTTP/1.1\r\n" + _HOST + b"Expect: gold\r\n\r\n" + _GET),
+    (0, 0, b"GET /a HTTP/1.1\r\n" + _HOST + _HOST + b"\r\n" + _GET),
+    (0, 0, b"CONNECT a:443 HTTP/1.1\r\n" + _HOST + b"\r\n" + _GET),
+    (0, 0, b"OPTIONS * HTTP/1.1\r\n" + _HOST + b"Max-Forwards: 0\r\n\r\n" + _GET),
+    (0, 0, b"TRACE /a HTTP/1.1\r\n" + _HOST + b"Max-Forwards: 1\r\n\r\n" + _GET),
+    (4, 0, b"GET http://b/x HTTP/1.1\r\n" + _HOST + b"X-Forwarded-For: 192.0.2.9\r\nX_Forwarded_For: x\r\n\r\n" + _GET),
+    (0, 0, b"GET /a HTTP/1.1\r\n" + _HOST + b"Connection: close, X-A, Host\r\nX-A: b\r\n\r\n" + _GET),
+]  # fmt: skip
+
+
+def _head(first: bytes, *lines: bytes) -> bytes:
+    return b"\r\n".join([first, *lines, b"", b""])
+
+
+HEADS: Rows = [
+    *[(0, 0, _head(b"GET %b HTTP/1.1" % path, b"Host: a")) for path in (
+        b"/../x", b"/a/../x", b"/a//../x", b"/a/%2e%2e/x", b"/a/.%2E/x", b"/a/..%3bx/y", b"/a/..;x/y", b"/a/%2fb", b"/a%00", b"/a%",
+        b"//a", b"/a/.", b"/a/..", b"/%25%2f", b"/a?/../b", b"/%c3%a9", b"/%ff", b"http://b/../x", b"http://b?x", b"/a\\..\\b",
+    )],
+    *[(0, 1, _head(b"POST / HTTP/1.1", b"Host: a", *lines)) for lines in (
+        (b"Host: a",), (b"Content-Length: 5", b"Content-Length: 5"), (b"Content-Length: 5", b"Transfer-Encoding: chunked"),
+        (b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked"), (b"Content_Length: 5",), (b"X_Forwarded_For: b",),
+        (b"Connection: upgrade", b"Upgrade: websocket", b"Content-Length: 5"), (b"Connection: content-length, x", b"X: y", b"Content-Length: 5"),
+        (b"Connection: TE", b"TE: trailers"), (b"Via: 1.1 x", b"X-Forwarded-For: 192.0.2.9", b"Forwarded: for=_x", b"X-Real-IP: y"),
+    )],
+    *[(limits, 0, _head(b"GET /%b HTTP/1.1" % (b"x" * size), b"Host: a")) for limits in (2, 3, 4) for size in (10, 11, 14, 15, 16, 40)],
+    *[(limits, 0, _head(b"GET / HTTP/1.1", b"Host: a", *([b"X: y"] * count))) for limits in (2, 3) for count in (2, 3, 4)],
+]  # fmt: skip
+
+CHUNKS: Rows = [
+    *[(2, 0, b"0\r\nX: %b\r\n\r\nrest" % (b"y" * size)) for size in (34, 35, 36)],
+    *[(3, 0, b"0\r\nX: %b\r\n\r\n" % (b"y" * size)) for size in (1, 2, 3, 40)],
+    *[(0, 0, b"5\r\nhello\r\n" + end) for end in (b"0\r\n", b"0\r\n\r", b"0\r\nX: y", b"00\r\n\r\n", b"0;a=b\r\n\r\n", b"0\r\nHost: a\r\n\r\n")],
+    *[(0, 0, begin + b"\r\nhello\r\n0\r\n\r\n") for begin in (b"5;a", b"5;a=\"b\"", b"5 ", b"5;", b"000000000000005", b"0000000000000005", b"+5", b"0x5")],
+]  # fmt: skip
+
+_STATUSES = (b"200 OK", b"204 No", b"304 Not", b"100 Go", b"101 S", b"600 X", b"099 X")
+ANSWERS: Rows = [
+    *[(kind, 0, b"HTTP/1.1 %b\r\nContent-Length: 5\r\n\r\nhello" % status) for kind in range(4) for status in _STATUSES],
+    *[(kind, 0, b"HTTP/1.1 %b\r\n\r\nhello" % status) for kind in range(2) for status in _STATUSES],
+    *[(kind, 0, _CHUNKED + end) for kind in range(2) for end in (_LAST, _TRAILERS, b"", b"x\r\n", _LAST + _OK)],
+    (0, 0, b"HTTP/1.1 103 E\r\nLink: x\r\n\r\n" * 3 + _OK),
+    (0, 2, _OK),
+    (0, 2, b"HTTP/1.1 200 OK\r\nX-A: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\r\n\r\n"),
+]
+
+SITUATIONS: dict[str, Rows] = {
+    "relay": RELAY, "connection": CONNECTION, "heads": HEADS, "chunks": CHUNKS, "answers": ANSWERS, "chain": [],
+}  # fmt: skip
