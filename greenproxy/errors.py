@@ -312,7 +312,6 @@ class QueueTimeout(Unavailable):
 class NoDescriptor(Unavailable):
     """This process cannot open another socket. That says nothing about the backend, and another one does not help."""
 
-    reason, error_type = "no-socket", "connection_limit_reached"
     message = "The proxy has no socket left."
 
 
