@@ -50,22 +50,21 @@ def _in_tables(names: dict[str, object]) -> Iterator[tuple[str, bytes]]:
 
 def inputs(target: str) -> Iterator[bytes]:
     """Yield the inputs that the tables give for a target."""
-    messages = [(b"", chain) for chain in _CHAINS] if target == "chain" else list(_messages(target))
-    for number, (_, data) in enumerate(messages):
+    for number, data in enumerate(dict.fromkeys(_CHAINS if target == "chain" else _messages(target))):
         for kind in {number % _KINDS[target], number // 3 % _KINDS[target]}:
             yield bytes((kind, number % 7)) + _SIZES + data
 
 
-def _messages(target: str) -> Iterator[tuple[str, bytes]]:
+def _messages(target: str) -> Iterator[bytes]:
     for name, data in rows():
         is_answer = data.startswith(b"HTTP/")
         is_chunks = "CHUNK" in name and not is_answer and b" HTTP/1" not in data
         if target == "chunks":
             body = data.partition(b"\r\n\r\n")[2] if b"chunked" in data else data
             if (is_chunks or b"chunked" in data) and body:
-                yield name, body
+                yield body
         elif is_answer == (target in ("answers", "relay")) and not is_chunks:
-            yield name, data
+            yield data
 
 
 def _merge(target: str, sources: list[Path], into: Path) -> None:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 Rows = list[tuple[int, int, bytes]]
 
-_HOST = b"Host: a\r\n"
-_GET = b"GET /n HTTP/1.1\r\n" + _HOST + b"\r\n"
+_GET = b"GET /n HTTP/1.1\r\nHost: a\r\n\r\n"
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 _SHORT = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello"
 _CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
@@ -59,55 +58,80 @@ RELAY: Rows = [
     (_POST, _SILENCE, b"HTTP/1.1 502 Bad\r\nContent-Length: 2\r\n\r\nno"),
 ]
 
-_ENDS = (0, 1, 2)
+_ENDS = (_CLOSE, _RESET, _SILENCE)
+
+
+def _post(*lines: bytes, body: bytes = b"") -> bytes:
+    return b"\r\n".join([b"POST /a HTTP/1.1", b"Host: a", *lines, b"", b""]) + body
+
+
+def _get(*lines: bytes, start: bytes = b"GET /a HTTP/1.1") -> bytes:
+    return b"\r\n".join([start, b"Host: a", *lines, b"", b""])
+
+
+_CODED, _SIZED = b"Transfer-Encoding: chunked", b"Content-Length: 5"
+_WEBSOCKET = (b"Connection: Upgrade", b"Upgrade: websocket")
+_SMUGGLING = _post(b"Content-Length: %d" % (len(_GET) + 5), body=_GET + b"hello")
+_MIXED = _GET.replace(b"GET", b"HEAD") + _GET.replace(b"1.1", b"1.0") + _GET
+
 CONNECTION: Rows = [
-    *[(0, answer, b"POST /a HTTP/1.1\r\n" + _HOST + b"Content-Length: 42\r\n\r\n" + _GET + b"hello" + _GET) for answer in range(6)],
-    *[(0, answer, _GET * 4) for answer in range(6)],
-    *[(0, answer, _GET.replace(b"GET", b"HEAD") + _GET.replace(b"1.1", b"1.0") + _GET) for answer in range(6)],
-    *[(end, 0, b"POST /a HTTP/1.1\r\n" + _HOST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n" + _TRAILERS + _GET) for end in _ENDS],
-    *[(end, 0, b"POST /a HTTP/1.1\r\n" + _HOST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n") for end in _ENDS],
-    *[(end, 0, b"POST /a HTTP/1.1\r\n" + _HOST + b"Content-Length: 9\r\n\r\nhello") for end in _ENDS],
-    *[(end, 0, _GET + b"GET /half HT") for end in _ENDS],
-    (0, 0, b"POST /a HTTP/1.1\r\n" + _HOST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nx\r\n" + _GET),
-    (0, 0, b"POST /a HTTP/1.1\r\n" + _HOST + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello" + _GET),
-    (0, 0, b"POST /a HTTP/1.1\r\n" + _HOST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n" + _LAST + _GET),
-    (0, 0, b"POST /a HTTP/1.1\r\n" + _HOST + b"Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 5\r\n\r\nhello" + _GET),
-    (0, 5, b"PUT /a HTTP/1.1\r\n" + _HOST + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello" + _GET),
-    (0, 0, b"PUT /a HTTP/1.1\r\n" + _HOST + b"Expect: gold\r\n\r\n" + _GET),
-    (0, 0, b"GET /a HTTP/1.1\r\n" + _HOST + _HOST + b"\r\n" + _GET),
-    (0, 0, b"CONNECT a:443 HTTP/1.1\r\n" + _HOST + b"\r\n" + _GET),
-    (0, 0, b"OPTIONS * HTTP/1.1\r\n" + _HOST + b"Max-Forwards: 0\r\n\r\n" + _GET),
-    (0, 0, b"TRACE /a HTTP/1.1\r\n" + _HOST + b"Max-Forwards: 1\r\n\r\n" + _GET),
-    (4, 0, b"GET http://b/x HTTP/1.1\r\n" + _HOST + b"X-Forwarded-For: 192.0.2.9\r\nX_Forwarded_For: x\r\n\r\n" + _GET),
-    (0, 0, b"GET /a HTTP/1.1\r\n" + _HOST + b"Connection: close, X-A, Host\r\nX-A: b\r\n\r\n" + _GET),
-]  # fmt: skip
+    *[(_CLOSE, answer, data) for answer in range(6) for data in (_SMUGGLING + _GET, _GET * 4, _MIXED)],
+    *[
+        (end, 0, data)
+        for end in _ENDS
+        for data in (
+            _post(_CODED, body=b"5\r\nhello\r\n" + _TRAILERS) + _GET,
+            _post(_CODED, body=b"5\r\nhello\r\n"),
+            _post(b"Content-Length: 9", body=b"hello"),
+            _GET + b"GET /half HT",
+        )
+    ],
+    (_CLOSE, 0, _post(_CODED, body=b"5\r\nhello\r\nx\r\n") + _GET),
+    (_CLOSE, 0, _post(_SIZED, _SIZED, body=b"hello") + _GET),
+    (_CLOSE, 0, _post(_SIZED, _CODED, body=_LAST) + _GET),
+    (_CLOSE, 0, _post(*_WEBSOCKET, _SIZED, body=b"hello") + _GET),
+    (_CLOSE, 5, _post(b"Expect: 100-continue", _SIZED, body=b"hello") + _GET),
+    (_CLOSE, 0, _get(b"Expect: gold") + _GET),
+    (_CLOSE, 0, _get(b"Host: a") + _GET),
+    (_CLOSE, 0, _get(start=b"CONNECT a:443 HTTP/1.1") + _GET),
+    (_CLOSE, 0, _get(b"Max-Forwards: 0", start=b"OPTIONS * HTTP/1.1") + _GET),
+    (_CLOSE, 0, _get(b"Max-Forwards: 1", start=b"TRACE /a HTTP/1.1") + _GET),
+    (4, 0, _get(b"X-Forwarded-For: 192.0.2.9", b"X_Forwarded_For: x", start=b"GET http://b/x HTTP/1.1") + _GET),
+    (_CLOSE, 0, _get(b"Connection: close, X-A, Host", b"X-A: b") + _GET),
+]
 
-
-def _head(first: bytes, *lines: bytes) -> bytes:
-    return b"\r\n".join([first, *lines, b"", b""])
-
-
+_TARGETS = (
+    b"/../x", b"/a/../x", b"/a//../x", b"/a/%2e%2e/x", b"/a/.%2E/x", b"/a/..%3bx/y", b"/a/..;x/y", b"/a/%2fb", b"/a%00",
+    b"/a%", b"//a", b"/a/.", b"/a/..", b"/%25%2f", b"/a?/../b", b"/%c3%a9", b"/%ff", b"http://b/../x", b"http://b?x",
+    b"/a\\..\\b",
+)  # fmt: skip
+_LINES = (
+    (b"Host: a",),
+    (_SIZED, _SIZED),
+    (_SIZED, _CODED),
+    (_CODED, _CODED),
+    (b"Content_Length: 5",),
+    (b"X_Forwarded_For: b",),
+    (*_WEBSOCKET, _SIZED),
+    (b"Connection: content-length, x", b"X: y", _SIZED),
+    (b"Connection: TE", b"TE: trailers"),
+    (b"Via: 1.1 x", b"X-Forwarded-For: 192.0.2.9", b"Forwarded: for=_x", b"X-Real-IP: y"),
+)
 HEADS: Rows = [
-    *[(0, 0, _head(b"GET %b HTTP/1.1" % path, b"Host: a")) for path in (
-        b"/../x", b"/a/../x", b"/a//../x", b"/a/%2e%2e/x", b"/a/.%2E/x", b"/a/..%3bx/y", b"/a/..;x/y", b"/a/%2fb", b"/a%00", b"/a%",
-        b"//a", b"/a/.", b"/a/..", b"/%25%2f", b"/a?/../b", b"/%c3%a9", b"/%ff", b"http://b/../x", b"http://b?x", b"/a\\..\\b",
-    )],
-    *[(0, 1, _head(b"POST / HTTP/1.1", b"Host: a", *lines)) for lines in (
-        (b"Host: a",), (b"Content-Length: 5", b"Content-Length: 5"), (b"Content-Length: 5", b"Transfer-Encoding: chunked"),
-        (b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked"), (b"Content_Length: 5",), (b"X_Forwarded_For: b",),
-        (b"Connection: upgrade", b"Upgrade: websocket", b"Content-Length: 5"), (b"Connection: content-length, x", b"X: y", b"Content-Length: 5"),
-        (b"Connection: TE", b"TE: trailers"), (b"Via: 1.1 x", b"X-Forwarded-For: 192.0.2.9", b"Forwarded: for=_x", b"X-Real-IP: y"),
-    )],
-    *[(limits, 0, _head(b"GET /%b HTTP/1.1" % (b"x" * size), b"Host: a")) for limits in (2, 3, 4) for size in (10, 11, 14, 15, 16, 40)],
-    *[(limits, 0, _head(b"GET / HTTP/1.1", b"Host: a", *([b"X: y"] * count))) for limits in (2, 3) for count in (2, 3, 4)],
-]  # fmt: skip
+    *[(0, 0, _get(start=b"GET %b HTTP/1.1" % target)) for target in _TARGETS],
+    *[(0, 1, _post(*lines)) for lines in _LINES],
+    *[(limits, 0, _get(start=b"GET /%b HTTP/1.1" % (b"x" * size))) for limits in (2, 3, 4) for size in (10, 11, 14, 15, 16, 40)],
+    *[(limits, 0, _get(*([b"X: y"] * count))) for limits in (2, 3) for count in (2, 3, 4)],
+]
 
+_BEGINS = (b"5;a", b'5;a="b"', b"5 ", b"5;", b"000000000000005", b"0000000000000005", b"+5", b"0x5")
+_LASTS = (b"0\r\n", b"0\r\n\r", b"0\r\nX: y", b"00\r\n\r\n", b"0;a=b\r\n\r\n", b"0\r\nHost: a\r\n\r\n")
 CHUNKS: Rows = [
     *[(2, 0, b"0\r\nX: %b\r\n\r\nrest" % (b"y" * size)) for size in (34, 35, 36)],
     *[(3, 0, b"0\r\nX: %b\r\n\r\n" % (b"y" * size)) for size in (1, 2, 3, 40)],
-    *[(0, 0, b"5\r\nhello\r\n" + end) for end in (b"0\r\n", b"0\r\n\r", b"0\r\nX: y", b"00\r\n\r\n", b"0;a=b\r\n\r\n", b"0\r\nHost: a\r\n\r\n")],
-    *[(0, 0, begin + b"\r\nhello\r\n0\r\n\r\n") for begin in (b"5;a", b"5;a=\"b\"", b"5 ", b"5;", b"000000000000005", b"0000000000000005", b"+5", b"0x5")],
-]  # fmt: skip
+    *[(0, 0, b"5\r\nhello\r\n" + last) for last in _LASTS],
+    *[(0, 0, begin + b"\r\nhello\r\n0\r\n\r\n") for begin in _BEGINS],
+]
 
 _STATUSES = (b"200 OK", b"204 No", b"304 Not", b"100 Go", b"101 S", b"600 X", b"099 X")
 ANSWERS: Rows = [
