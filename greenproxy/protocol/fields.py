@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from typing import TypeAlias
 
-# RFC 9110 section 5.6.2 and 5.5, without the controls; no white space before the colon (RFC 9112 section 5.1)
-TOKEN = rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+"
-VALUE = rb"[\t\x20-\x7e\x80-\xff]*"
-QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+"'  # section 5.6.4
+TOKEN = rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+"  # RFC 9110 section 5.6.2
+VALUE = rb"[\t\x20-\x7e\x80-\xff]*"  # RFC 9110 section 5.5: no control but the tab
+QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+"'  # RFC 9110 section 5.6.4
+#: No white space before the colon, no folded line, CRLF and nothing else (RFC 9112 sections 5.1, 5.2 and 2.2).
 FIELD = TOKEN + rb":" + VALUE + rb"\r\n"
 #: Many field lines. Possessive: linear in its length, whatever a client thinks of.
 BLOCK = rb"(?:" + FIELD + rb")*+"
@@ -21,10 +21,16 @@ is_token = re.compile(TOKEN).fullmatch
 
 Special: TypeAlias = dict[bytes, list[bytes]]
 
-HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade"})
-FORWARDING = frozenset({b"forwarded", b"via", b"x-real-ip"})  # and every X-Forwarded-*
+# For one hop only, whether or not Connection names them (RFC 9110 section 7.6.1, RFC 9112 appendix C.2.2). HTTP2-Settings
+# went with `Upgrade: h2c` (RFC 7540 section 3.2.1): a backend that finds it might speak HTTP/2 behind our back.
+HOP_BY_HOP = frozenset(
+    {b"connection", b"http2-settings", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade"}
+)
+# Who asked before us, and every X-Forwarded-* (RFC 7239 section 4, RFC 9110 section 7.6.3): see `forwarding`.
+FORWARDING = frozenset({b"forwarded", b"via", b"x-real-ip"})
 
 _ONLY_SEEN = frozenset({b"host", b"content-length", b"date"})  # special, but they travel on in their place
+# Beside those: Expect is answered or passed on anew (section 10.1.1), Max-Forwards counted down (section 7.6.2).
 _REQUEST_SPECIAL = HOP_BY_HOP | FORWARDING | {b"expect", b"max-forwards", b"host", b"content-length"}
 _RESPONSE_SPECIAL = HOP_BY_HOP | {b"content-length", b"date"}
 
@@ -70,7 +76,8 @@ class Roles(dict[bytes, bytes | None]):
             return None
         dashed = name.replace(b"_", b"-")
         if name != dashed and (dashed in self._special or is_forwarding(dashed)):
-            # CGI and WSGI read both spellings as HTTP_X_FORWARDED_FOR: the twin is believed from nobody.
+            # CGI and WSGI read both spellings as HTTP_X_FORWARDED_FOR (RFC 3875 section 4.1.18): the twin is believed from
+            # nobody.
             return _DROPPED
         return name if is_forwarding(name) else None
 
@@ -103,7 +110,10 @@ def sort_fields(lines: list[bytes], roles: Roles) -> tuple[list[bytes], Special]
 
 
 def list_items(values: list[bytes]) -> list[bytes]:
-    """Return the lower-case members of a comma-separated field given as its lines' values, empty ones left out."""
+    """Return the lower-case members of a comma-separated field given as its lines' values (RFC 9110 section 5.6.1).
+
+    Empty members are left out.
+    """
     return [item for each in b",".join(values).lower().split(b",") if (item := each.strip(b" \t"))]
 
 

@@ -19,9 +19,16 @@ _MAX_HOST_BYTES = 262  # a name of 255, a colon, a port; longer ones are not wor
 
 _host = re.compile(rb"(?:[-_~0-9A-Za-z]+(?:\.[-_~0-9A-Za-z]+)*\.?|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?").fullmatch
 _absolute = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL).fullmatch
-_bad_escape = re.compile(rb"%(?:(?![0-9A-Fa-f]{2})|00|2[Ff])").search
-# A segment that is `.` or `..` once decoded, and was not before.
+# What a path may not hold, each for the readers who take it for something else than we do. A `%` is two hexadecimal digits
+# (RFC 3986 section 2.1), and they are not those of a NUL, of a slash, or of the backslash that some take for a slash.
+_bad_escape = re.compile(rb"%(?:(?![0-9A-Fa-f]{2})|00|2[Ff]|5[Cc])").search
+# UTF-8 in more bytes than needed (RFC 3629 section 3): lax decoders find a dot, a slash or a NUL in it.
+_overlong = re.compile(rb"%(?:[Cc][01]%[89AaBb]|[Ee]0%[89]|[Ff]0%8)").search
+# A segment that is `.` or `..` once decoded, and was not before (RFC 3986 section 6.2.2.3).
 _encoded_dots = re.compile(rb"/(?:%2[Ee]\.?|\.?%2[Ee]|%2[Ee]%2[Ee])(?=[/;]|%3[Bb]|\Z)").search
+# A folder that is nothing but a parameter, `/;x/`: servers that cut parameters off have an empty segment there. (`/;x` at the
+# end is a session's id.)
+_parameter_folder = re.compile("/;[^/]*/").search
 
 
 class Target(NamedTuple):
@@ -95,12 +102,16 @@ def _has_port(authority: bytes) -> bool:
 
 def _resolved(raw_path: bytes) -> str:
     """Return the path that routes see."""
+    if b"\\" in raw_path:  # no sign of a path (RFC 3986 section 3.3), and browsers read a slash (WHATWG URL section 4.4)
+        raise BadRequest("The path of the request is not valid.")
     if b"%" in raw_path:
-        if _bad_escape(raw_path) or _encoded_dots(raw_path):
+        if _bad_escape(raw_path) or _encoded_dots(raw_path) or _overlong(raw_path):
             raise BadRequest("The path of the request is not valid.")
         path = unquote_to_bytes(raw_path).decode("utf-8", "surrogateescape")
     else:
         path = raw_path.decode("latin-1")
+    if "/;" in path and _parameter_folder(path):
+        raise BadRequest("The path of the request is not valid.")
     if "/." in path or "//" in path:
         return _without_dots(path)
     return path

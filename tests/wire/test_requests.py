@@ -1,30 +1,30 @@
-"""Every raw request of `cases`, whole and byte by byte, over real sockets."""
+"""Every case of the request side over real sockets: whole, byte by byte, and with the next request behind it.
+
+What a backend got is looked at in the same way for all: however odd the request was, what leaves us has one reading.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.client import Answer, Cut, RawClient
-from tests.processes import wait_until
 from tests.running import RunningProxy
 from tests.scripted import ScriptedBackend
-from tests.wire.cases import ALL, SERVED, Wire, chunked, head
-
-INI = """
-[listener:web]
-bind = 127.0.0.1:0
-[upstream:shop]
-backends = {backend}
-health-interval = 0
-max-fails = 0
-"""
-
-KEPT = [case for case in ALL if case.status == SERVED and b"HTTP/1.0" not in case.data]
-CLOSED = [case for case in ALL if case.status not in (SERVED, 405)]
+from tests.scripts import Received
+from tests.wire.cases import NEXT, SERVED, UNFINISHED, Case, Pipeline
+from tests.wire.house import INI
+from tests.wire.requests import ALL
+from tests.wire.requests.pipelines import PIPELINES
 
 House = tuple[RunningProxy, ScriptedBackend]
+Feed = Callable[[RawClient, bytes], None]
+
+_DRIPPED_BYTES = 300  # of each end of what is fed byte by byte; the middle of long ones comes in one piece
+
+all_cases = pytest.mark.parametrize("case", ALL, ids=lambda case: case.name)
+all_pipelines = pytest.mark.parametrize("case", PIPELINES, ids=lambda case: case.name)
 
 
 @pytest.fixture(scope="module")
@@ -37,74 +37,141 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 @pytest.fixture
 def house(standing: House) -> Iterator[House]:
     """The same, with a backend that has seen nothing yet."""
-    standing[1].begin_again()
     yield standing
     standing[1].begin_again()
 
 
-def expect(case: Wire, client: RawClient, backend: ScriptedBackend) -> None:
-    answer = client.answer(case.data.split(b" ", 1)[0].decode("latin-1"))
-    if case.status == SERVED:
-        assert answer.status == 200, answer.body
-        assert [request.body for request in backend.requests] == [case.body]
-    else:
-        assert answer.status == case.status, answer.body
-        assert not backend.requests, "a backend heard of it"
-        if case.status != 405:
+def whole(client: RawClient, data: bytes) -> None:
+    client.send(data)
+
+
+def byte_by_byte(client: RawClient, data: bytes) -> None:
+    if len(data) <= 2 * _DRIPPED_BYTES:
+        client.send_byte_by_byte(data)
+        return
+    client.send_byte_by_byte(data[:_DRIPPED_BYTES])
+    try:
+        client.send(data[_DRIPPED_BYTES:-_DRIPPED_BYTES])
+    except (BrokenPipeError, ConnectionResetError):
+        return  # it was refused already
+    client.send_byte_by_byte(data[-_DRIPPED_BYTES:])
+
+
+both_ways = pytest.mark.parametrize("feed", [whole, byte_by_byte])
+
+
+# ------------------------------------------------------------------ one request
+
+
+@both_ways
+@all_cases
+def test_a_request_gets_what_the_table_says(house: House, case: Case, feed: Feed) -> None:
+    running, backend = house
+    with RawClient(running.address(case.listener)) as client:
+        feed(client, case.data)
+        if case.status == UNFINISHED:
+            assert_nothing_comes_of_it(client)
+        else:
+            answer = client.answer(case.method)
+            assert answer.status == (case.status or 200), answer.body
+            assert not case.is_last or client.is_closed()
+    heard = backend.requests
+    assert len(heard) == (case.status == SERVED), [request.head for request in heard]
+    for request in heard:
+        assert_is_what_the_table_says(case, request)
+        assert_has_one_reading(request)
+
+
+@all_cases
+def test_what_stands_behind_a_request_is_the_next_one_or_never_read(house: House, case: Case) -> None:
+    running, backend = house
+    with RawClient(running.address(case.listener)) as client:
+        client.send(case.data + NEXT)
+        if case.status == UNFINISHED:
+            assert_nothing_comes_of_it(client)
+        else:
+            assert client.answer(case.method).status == (case.status or 200)
+            if case.is_last:
+                assert client.is_closed()
+            else:
+                assert client.answer().status == 200
+    heard = [(request.target, request.body) for request in backend.requests]
+    first = [(case.forwarded_target.decode("latin-1"), case.body)] if case.status == SERVED else []
+    assert heard == first + [("/next", b"")] * (not case.is_last and case.status != UNFINISHED)
+
+
+def assert_nothing_comes_of_it(client: RawClient) -> None:
+    """More bytes belong to the message: there is no good answer to it, not even when the client says that there are none."""
+    client.sock.shutdown(1)
+    try:
+        answer: Answer | None = client.answer()
+    except Cut:
+        answer = None
+    assert answer is None or answer.status >= 400
+
+
+def assert_is_what_the_table_says(case: Case, request: Received) -> None:
+    """Fail unless the backend got the request that the case tells of."""
+    assert request.target == case.forwarded_target.decode("latin-1")
+    assert (request.body, request.trailers) == (case.body, case.trailers)
+    for line in case.has:
+        assert request.lines.count(line.decode("latin-1")) == 1, request.lines
+    for name in case.lacks:
+        assert not request.all(name.decode("latin-1")), request.lines
+
+
+def assert_has_one_reading(request: Received) -> None:
+    """Fail if a request as a backend gets it leaves anything to doubt, or tells what only one hop may know."""
+    assert request.version == "HTTP/1.1"
+    names = [name.lower() for name, _ in request.fields]
+    assert b"\n" not in request.head.replace(b"\r\n", b"")
+    assert names.count("host") == 1
+    assert names.count("content-length") + names.count("transfer-encoding") <= 1
+    assert request.get("transfer-encoding") in (None, "chunked")
+    assert (request.get("upgrade") or "websocket").lower() == "websocket"
+    assert not {"keep-alive", "proxy-connection", "http2-settings", "content_length", "transfer_encoding"} & set(names)
+    assert not [name for name in names if name.replace("_", "-").startswith("x-forwarded-") and "_" in name]
+    assert (request.get("connection") or "TE") in ("TE", "upgrade", "upgrade, TE")
+    for name in ("x-forwarded-for", "x-forwarded-proto", "x-real-ip", "forwarded", "via"):
+        assert names.count(name) == 1, request.lines
+
+
+# ------------------------------------------------------------------ several
+
+
+@both_ways
+@all_pipelines
+def test_a_pipeline_is_answered_in_order_up_to_the_first_refusal(house: House, case: Pipeline, feed: Feed) -> None:
+    running, backend = house
+    with RawClient(running.address()) as client:
+        feed(client, case.data)
+        assert answers_to(case, client) == list(case.answers)
+        assert not case.closes or client.is_closed()
+    assert [request.target for request in backend.requests] == list(case.heard)
+
+
+@all_pipelines
+def test_what_stands_behind_a_pipeline_is_the_next_request_or_never_read(house: House, case: Pipeline) -> None:
+    running, backend = house
+    with RawClient(running.address()) as client:
+        client.send(case.data + NEXT)
+        assert answers_to(case, client) == list(case.answers)
+        if case.closes:
             assert client.is_closed()
+        else:
+            assert client.answer().json()["target"] == "/next"
+    assert [request.target for request in backend.requests] == [*case.heard, *([] if case.closes else ["/next"])]
 
 
-@pytest.mark.parametrize("case", ALL, ids=lambda case: case.name)
-def test_a_request_that_comes_whole_gets_what_the_table_says(house: House, case: Wire) -> None:
-    running, backend = house
-    with RawClient(running.address()) as client:
-        client.send(case.data)
-        expect(case, client, backend)
-
-
-@pytest.mark.parametrize("case", ALL, ids=lambda case: case.name)
-def test_a_request_that_comes_byte_by_byte_gets_the_same(house: House, case: Wire) -> None:
-    running, backend = house
-    with RawClient(running.address()) as client:
-        client.send_byte_by_byte(case.data)
-        expect(case, client, backend)
-
-
-@pytest.mark.parametrize("case", CLOSED, ids=lambda case: case.name)
-def test_nothing_behind_a_refused_request_is_served(house: House, case: Wire) -> None:
-    """What follows may be the rest of what was misread: the connection is closed and the rest forgotten."""
-    running, backend = house
-    with RawClient(running.address()) as client:
-        client.send(case.data + head(start=b"GET /smuggled HTTP/1.1"))
-        assert client.answer().status == case.status
-        assert client.is_closed()
-    assert [request.target for request in backend.requests if request.target == "/smuggled"] == []
-
-
-@pytest.mark.parametrize(
-    "case", [case for case in ALL if case.status == SERVED and b"HTTP/1.0" not in case.data], ids=lambda case: case.name
-)
-def test_what_follows_a_served_request_is_the_next_one(house: House, case: Wire) -> None:
-    running, backend = house
-    with RawClient(running.address()) as client:
-        client.send(case.data + head(start=b"GET /next HTTP/1.1"))
-        first = client.answer(case.data.split(b" ", 1)[0].decode("latin-1"))
-        second: Answer = client.answer()
-
-    assert (first.status, second.status) == (200, 200)
-    assert [request.body for request in backend.requests] == [case.body, b""]
-    assert backend.requests[1].target == "/next"
-
-
-def test_a_client_that_leaves_in_mid_chunk_is_never_taken_as_done(house: House) -> None:
-    running, backend = house
-    with RawClient(running.address()) as client:
-        client.send(chunked(b"5\r\nhel"))
-        client.sock.shutdown(1)
-        try:
-            client.answer("POST")
-        except Cut:
-            pass
-    wait_until(lambda: backend.open == 0, "the backend connection is dropped")
-
-    assert not [request for request in backend.requests if request.body]
+def answers_to(case: Pipeline, client: RawClient) -> list[str]:
+    """Return "METHOD STATUS" of each answer; those of the backend must say what they answer, in the order of the requests."""
+    got: list[str] = []
+    echoed: list[str] = []
+    for expected in case.answers:
+        method = expected.split(" ")[0]
+        answer = client.answer(method)
+        got.append(f"{method} {answer.status}")
+        if answer.get("x-backend"):
+            echoed.append(answer.json()["target"] if method != "HEAD" else case.heard[len(echoed)])
+    assert echoed == list(case.heard)
+    return got

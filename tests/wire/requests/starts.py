@@ -1,0 +1,75 @@
+"""First lines: method, spaces and version."""
+
+from __future__ import annotations
+
+from tests.wire.cases import HELLO, SERVED, Case, head
+
+_LINE = "RFC 9112 section 3"  # one space between the parts, none around them: what a lenient reader splits at differs
+_METHOD = "RFC 9110 section 9.1"
+_VERSION = "RFC 9112 section 2.3"
+
+CASES = [
+    Case("two spaces after the method", head(start=b"GET  / HTTP/1.1"), 400, _LINE),
+    Case("two spaces before the version", head(start=b"GET /  HTTP/1.1"), 400, _LINE),
+    Case("tab after the method", head(start=b"GET\t/ HTTP/1.1"), 400, _LINE),
+    Case("tab before the version", head(start=b"GET /\tHTTP/1.1"), 400, _LINE),
+    Case("space before the method", head(start=b" GET / HTTP/1.1"), 400, _LINE),
+    Case("space after the version", head(start=b"GET / HTTP/1.1 "), 400, _LINE),
+    Case("tab after the version", head(start=b"GET / HTTP/1.1\t"), 400, _LINE),
+    Case("space in the target", head(start=b"GET /a b HTTP/1.1"), 400, _LINE),
+    Case("two versions", head(start=b"GET / HTTP/1.1 HTTP/1.1"), 400, "line splitting"),
+    Case("a version in the target", head(start=b"GET /admin HTTP/1.1/../ HTTP/1.1"), 400, "line splitting"),
+    Case("no-break space after the method", head(start=b"GET\xa0/ HTTP/1.1"), 400, _LINE),
+    Case("empty target", head(start=b"GET  HTTP/1.1"), 400, _LINE),
+    Case("no target", head(start=b"GET HTTP/1.1"), 400, _LINE),
+    Case("empty method", head(start=b" / HTTP/1.1"), 400, _LINE),
+    Case("no method", head(start=b"/ HTTP/1.1"), 400, _LINE),
+    Case("no version", head(start=b"GET /"), 400, _LINE),
+    Case("only a method", head(start=b"GET"), 400, _LINE),
+    # ---- methods: any token is one, and case matters
+    Case("lower case method", head(start=b"get / HTTP/1.1"), SERVED, _METHOD),
+    Case("unknown method", head(start=b"FOOBAR / HTTP/1.1"), SERVED, _METHOD),
+    Case("a method of digits and signs", head(start=b"M-2_x!~ / HTTP/1.1"), SERVED, _METHOD),
+    Case("PATCH with a body", head(b"Content-Length: 5", start=b"PATCH / HTTP/1.1", body=HELLO), SERVED, _METHOD, HELLO),
+    Case("HEAD", head(start=b"HEAD / HTTP/1.1"), SERVED, "RFC 9110 section 9.3.2"),
+    Case("DELETE", head(start=b"DELETE / HTTP/1.1"), SERVED, "RFC 9110 section 9.3.5"),
+    Case("TRACE", head(start=b"TRACE / HTTP/1.1"), SERVED, "RFC 9110 section 9.3.8"),
+    Case("a method that begins with another", head(start=b"GETX / HTTP/1.1"), SERVED, _METHOD),
+    Case("parenthesis in the method", head(start=b"GE(T / HTTP/1.1"), 400, _METHOD),
+    Case("colon in the method", head(start=b"GET: / HTTP/1.1"), 400, _METHOD),
+    Case("slash in the method", head(start=b"GE/T / HTTP/1.1"), 400, _METHOD),
+    Case("quoted method", head(start=b'"GET" / HTTP/1.1'), 400, _METHOD),
+    Case("obs-text in the method", head(start=b"G\xc9T / HTTP/1.1"), 400, _METHOD),
+    # ---- versions
+    Case("HTTP/1.0", head(start=b"GET / HTTP/1.0"), SERVED, _VERSION, has=(b"Via: 1.0 greenproxy",), closes=True),
+    Case("HTTP/0.9", b"GET /\r\n\r\n", 400, _VERSION),
+    Case("HTTP/0.9 by name", head(start=b"GET / HTTP/0.9"), 400, _VERSION),
+    Case("HTTP/0.9 without a line end that counts", b"GET /\n", 400, _VERSION),
+    Case("HTTP/1.2", head(start=b"GET / HTTP/1.2"), 505, _VERSION),
+    Case("HTTP/1.9", head(start=b"GET / HTTP/1.9"), 505, _VERSION),
+    Case("HTTP/2.0", head(start=b"GET / HTTP/2.0"), 505, _VERSION),
+    Case("HTTP/3.0", head(start=b"GET / HTTP/3.0"), 505, _VERSION),
+    Case("HTTP/9.9", head(start=b"GET / HTTP/9.9"), 505, _VERSION),
+    Case("HTTP/0.0", head(start=b"GET / HTTP/0.0"), 505, _VERSION),
+    Case("the preface of HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "RFC 9113 section 3.4"),
+    Case("PRI in HTTP/1.1", head(start=b"PRI * HTTP/1.1"), 400, "RFC 9113 section 3.4"),
+    Case("HTTP/2", head(start=b"GET / HTTP/2"), 400, _VERSION),
+    Case("HTTP/1", head(start=b"GET / HTTP/1"), 400, _VERSION),
+    Case("HTTP/1.", head(start=b"GET / HTTP/1."), 400, _VERSION),
+    Case("HTTP/.1", head(start=b"GET / HTTP/.1"), 400, _VERSION),
+    Case("HTTP/01.1", head(start=b"GET / HTTP/01.1"), 400, _VERSION),
+    Case("HTTP/1.01", head(start=b"GET / HTTP/1.01"), 400, _VERSION),
+    Case("HTTP/1.10", head(start=b"GET / HTTP/1.10"), 400, _VERSION),
+    Case("HTTP/11.1", head(start=b"GET / HTTP/11.1"), 400, _VERSION),
+    Case("HTTP/1.1.1", head(start=b"GET / HTTP/1.1.1"), 400, _VERSION),
+    Case("HTTP/1,1", head(start=b"GET / HTTP/1,1"), 400, _VERSION),
+    Case("HTTP/1.1x", head(start=b"GET / HTTP/1.1x"), 400, _VERSION),
+    Case("HTTP/+1.1", head(start=b"GET / HTTP/+1.1"), 400, _VERSION),
+    Case("HTTP/ 1.1", head(start=b"GET / HTTP/ 1.1"), 400, _VERSION),
+    Case("HTTP /1.1", head(start=b"GET / HTTP /1.1"), 400, _VERSION),
+    Case("http/1.1", head(start=b"GET / http/1.1"), 400, _VERSION),
+    Case("HTTPS/1.1", head(start=b"GET / HTTPS/1.1"), 400, _VERSION),
+    Case("ICY/1.1", head(start=b"GET / ICY/1.1"), 400, _VERSION),
+    Case("RTSP/1.0", head(start=b"OPTIONS * RTSP/1.0"), 400, _VERSION),
+    Case("HTTP/1.\u0661", head(start="GET / HTTP/1.\u0661".encode()), 400, _VERSION),
+]
