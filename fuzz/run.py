@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
 
+from fuzz.situations import write_situations
 from fuzz.targets import DICTIONARY, FOLDER, FOUND, SEEDS, TARGETS
 
 SECONDS = 60
@@ -81,6 +82,7 @@ def main(arguments: list[str]) -> int:
         with tempfile.TemporaryDirectory() as folder:
             corpus = _CORPUS / name if options.keep else Path(folder)
             corpus.mkdir(parents=True, exist_ok=True)
+            write_situations(name, corpus)
             is_good = run(name, (end - monotonic()) * share, corpus) and is_good
     return 0 if is_good else 1
 

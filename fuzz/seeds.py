@@ -1,13 +1,11 @@
 """Makes the committed inputs again: `python -m fuzz.seeds [FOLDER]`, where FOLDER has more inputs in a folder per target.
 
 They come from the tables of `tests/wire` and `tests/protocol`, from what is committed, and from FOLDER (that of a long run).
-Of all of them libFuzzer keeps as few as reach the same code; those of `fuzz.situations` are kept anyhow. Files called bug-*
-showed a defect once, and stay.
+Of all of them libFuzzer keeps as few as reach what `fuzz.situations` does not. Files called bug-* showed a defect once, and stay.
 """
 
 from __future__ import annotations
 
-import hashlib
 import pkgutil
 import shutil
 import subprocess
@@ -19,10 +17,9 @@ from pathlib import Path
 
 import tests.protocol
 import tests.wire
-from fuzz.situations import SITUATIONS
+from fuzz.situations import SIZES, name_of, write_situations
 from fuzz.targets import FOLDER, SEEDS, TARGETS
 
-_SIZES = bytes((7, 1, 30))
 _KINDS = {"heads": 5, "chunks": 4, "answers": 5, "relay": 16, "connection": 6, "chain": 6}
 _MOST_BYTES = 1500  # what is longer tests a limit, and is tested with other limits here
 _CHAINS = (
@@ -52,7 +49,7 @@ def inputs(target: str) -> Iterator[bytes]:
     """Yield the inputs that the tables give for a target."""
     for number, data in enumerate(dict.fromkeys(_CHAINS if target == "chain" else _messages(target))):
         for kind in {number % _KINDS[target], number // 3 % _KINDS[target]}:
-            yield bytes((kind, number % 7)) + _SIZES + data
+            yield bytes((kind, number % 7)) + SIZES + data
 
 
 def _messages(target: str) -> Iterator[bytes]:
@@ -83,24 +80,19 @@ def remake(target: str, more: list[Path]) -> None:
         tables.mkdir()
         chosen.mkdir()
         for data in inputs(target):
-            (tables / _name(data)).write_bytes(data)
+            (tables / name_of(data)).write_bytes(data)
+        write_situations(target, chosen)
+        known = set(chosen.iterdir())
         committed = SEEDS / target
         committed.mkdir(parents=True, exist_ok=True)
         _merge(target, [tables, committed, *more], chosen)
         for old in committed.iterdir():
             if not old.name.startswith("bug-"):
                 old.unlink()
-        for new in chosen.iterdir():
-            shutil.copy(new, committed / _name(new.read_bytes()))
-        for kind, mode, data in SITUATIONS[target]:
-            kept = bytes((kind, mode)) + _SIZES + data
-            (committed / _name(kept)).write_bytes(kept)
+        for new in set(chosen.iterdir()) - known:
+            shutil.copy(new, committed / name_of(new.read_bytes()))
     files = list(committed.iterdir())
     print(f"{target}: {len(files)} files, {sum(each.stat().st_size for each in files)} bytes")
-
-
-def _name(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:16]
 
 
 if __name__ == "__main__":

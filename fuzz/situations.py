@@ -1,9 +1,14 @@
-"""Inputs that are committed whatever they cover: those in which a mistake would show that reaches no new line of code.
+"""Inputs that stand beside the committed ones, whatever they cover: a mistake may show in them and reach no new line of code.
 
 A row is what an input is made of: kind, mode (see the targets), and data.
 """
 
 from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+SIZES = bytes((7, 1, 30))
 
 Rows = list[tuple[int, int, bytes]]
 
@@ -146,3 +151,19 @@ ANSWERS: Rows = [
 SITUATIONS: dict[str, Rows] = {
     "relay": RELAY, "connection": CONNECTION, "heads": HEADS, "chunks": CHUNKS, "answers": ANSWERS, "chain": [],
 }  # fmt: skip
+
+
+def situations(target: str) -> list[bytes]:
+    """Return these inputs of a target."""
+    return [bytes((kind, mode)) + SIZES + data for kind, mode, data in SITUATIONS[target]]
+
+
+def write_situations(target: str, folder: Path) -> None:
+    """Write them into a folder for libFuzzer."""
+    for data in situations(target):
+        (folder / name_of(data)).write_bytes(data)
+
+
+def name_of(data: bytes) -> str:
+    """Return the name of the file for an input."""
+    return hashlib.sha256(data).hexdigest()[:16]

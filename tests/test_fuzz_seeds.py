@@ -15,6 +15,7 @@ import fuzz.heads
 import fuzz.relay
 from fuzz.case import CONTROL, Case, Disagreement
 from fuzz.fed import End, Errands, FedStream
+from fuzz.situations import situations
 from fuzz.targets import SEEDS, TARGETS, seeds, target
 from greenproxy.net.stream import Stream
 from greenproxy.protocol.body import ChunkedDecoder
@@ -32,6 +33,16 @@ def test_every_committed_input_passes(name: str) -> None:
             one_input(path.read_bytes())
         except Exception as error:
             raise AssertionError(f"python -m fuzz.one {name} {path.relative_to(SEEDS.parent.parent)}") from error
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_every_situation_passes(name: str) -> None:
+    one_input = target(name)
+    for data in situations(name):
+        try:
+            one_input(data)
+        except Exception as error:
+            raise AssertionError(data) from error
 
 
 def test_the_committed_inputs_are_few_and_small() -> None:
