@@ -345,6 +345,8 @@ def _read_response(head: bytes) -> ResponseHead:
     if lengths is not None and (response.status < 200 or response.status == 204):
         # Not allowed there (RFC 9110 section 8.6), though servers do send it.
         kept = [line for line in kept if line[:15].lower() != b"content-length:"]
+    if response.status == 204 and (response.content_length or response.is_chunked):
+        response.keep_alive = False  # what was announced may come yet, and would be the answer to the next request
     response.kept = kept
     response.forwarded = b"HTTP/1.1 %d %b\r\n%b" % (response.status, response.reason, _joined(kept))
     return response

@@ -8,6 +8,9 @@ from greenproxy.protocol.http1 import ResponseHead, parse_response_head, respons
 from tests.protocol.cases import response
 
 
+CHUNKED = b"Transfer-Encoding: chunked"
+
+
 def answered(*lines: bytes, start: bytes = b"HTTP/1.1 200 OK") -> ResponseHead:
     return parse_response_head(response(*lines, start=start, body=b""))
 
@@ -40,6 +43,12 @@ class TestResponseHead:
     )
     def test_a_length_does_not_travel_where_it_is_not_allowed(self, start: bytes) -> None:
         assert answered(b"Content-Length: 0", b"X: y", start=start).kept == [b"X: y"]
+
+    @pytest.mark.parametrize(
+        ("line", "stays"), [(b"X: y", True), (b"Content-Length: 0", True), (b"Content-Length: 5", False), (CHUNKED, False)]
+    )
+    def test_behind_a_204_that_announces_a_body_nothing_is_asked(self, line: bytes, stays: bool) -> None:
+        assert answered(line, start=b"HTTP/1.1 204 No Content").keep_alive is stays
 
     def test_an_upgrade_is_told(self) -> None:
         head = answered(b"Connection: Upgrade", b"Upgrade: websocket", start=b"HTTP/1.1 101 Switching Protocols")
