@@ -139,6 +139,18 @@ class Herd:
         with _beside(drip, is_over):
             yield
 
+    @contextlib.contextmanager
+    def sipping(self, most: int) -> Iterator[None]:
+        """While the block runs, let each take so many bytes every tenth of a second."""
+        is_over = threading.Event()
+
+        def sip() -> None:
+            while not is_over.wait(_DRIP_S):
+                self.read(most)
+
+        with _beside(sip, is_over):
+            yield
+
     def half_close(self) -> None:
         """Let each say that it sends no more."""
         for member in self.members:

@@ -115,10 +115,12 @@ class Situation:
     receive_buffer: int = 0
     is_half_closed: bool = False  # behind its opening
     leaves_at_once: bool = False  # breaks off behind its opening, and so does one after the other
-    reads: bool = True
+    reads: bool = True  # what it is sent
+    sips_bytes: int = 0  # if not: it takes as many bytes every tenth of a second
     ends: tuple[str, ...] = ()
     logged: tuple[tuple[int, str | None], ...] = ()
     patience_s: float = 5
+    may_refuse: bool = False  # honest clients too, at first: they heed Retry-After, until all are served
 
     def __str__(self) -> str:
         return self.name
@@ -194,7 +196,7 @@ def besiege(fort: Fort, situation: Situation) -> Report:
     with Herd(fort.running.address(situation.listener), HERD, situation.openings, situation.receive_buffer) as herd:
         with _doing_it(herd, situation):
             report = Report(situation, fort.spent().less(before))
-            _visit_honestly(fort, report)
+            _visit_honestly(fort, report, may_refuse=situation.may_refuse)
             report.spent = report.spent.at_least(fort.spent().less(before))
             report.open = HERD - herd.ready()
         if situation.leaves_at_once:
@@ -216,16 +218,23 @@ def _doing_it(herd: Herd, situation: Situation) -> Iterator[None]:
             herd.half_close()
         if situation.drips:
             stack.enter_context(herd.dripping(situation.drips))
+        if situation.sips_bytes:
+            stack.enter_context(herd.sipping(situation.sips_bytes))
         if situation.leaves_at_once:
             stack.enter_context(herd.asking_and_leaving(situation.openings[0]))
         yield
 
 
-def _visit_honestly(fort: Fort, report: Report) -> None:
+def _visit_honestly(fort: Fort, report: Report, *, may_refuse: bool = False) -> None:
     """Let honest clients ask the same upstream, and note what they got and how long it took."""
     begun_s = time.monotonic()
-    report.honest.append(visit(fort.running.address(report.situation.listener), HONEST, REQUESTS))
-    report.honest_s.append(time.monotonic() - begun_s)
+    while True:
+        crowd = visit(fort.running.address(report.situation.listener), HONEST, REQUESTS)
+        spent_s = time.monotonic() - begun_s
+        if not (may_refuse and crowd.statuses[503] and spent_s < report.situation.patience_s):
+            break
+    report.honest.append(crowd)
+    report.honest_s.append(spent_s)
 
 
 def _await_the_end(fort: Fort, herd: Herd, report: Report) -> None:

@@ -24,17 +24,30 @@ def last(target: str) -> bytes:
     return opening(target, "Connection: close")
 
 
+CUT, BUSY = (200, "send-timeout"), ((503, "queue-full"), (503, "queue-timeout"))
 #: What one that waits for a request may cost, and one whose request is served: one greenlet and a socket to its backend, and
-#: another greenlet when it sends a body.
-WAITING, SERVING, UPLOADING = Cost(2 * KIB, 0, 1), Cost(24 * KIB, 1, 2), Cost(40 * KIB, 2, 2)
+#: another greenlet when it sends a body. What is read ahead of one that reads slowly is bounded by response-buffer.
+WAITING, SERVING, UPLOADING, READING = Cost(2 * KIB, 0, 1), Cost(24 * KIB, 1, 2), Cost(40 * KIB, 2, 2), Cost(288 * KIB, 1, 2)
 SITUATIONS = (
     Situation("who say nothing", WEB, WAITING, ends=("closed",)),
     Situation(
         "slow heads", WEB, WAITING, (opening("/")[:-2] + b"X-A: ",), (b"x",), ends=("408",), logged=((408, "header-timeout"),),
     ),
     Situation(
-        "slow bodies", ROOMY, UPLOADING, (UPLOAD, CHUNKED), (b"x", b"1\r\nx\r\n"),
-        ends=("408",), logged=((408, "body-timeout"),),
+        "slow bodies", WEB, UPLOADING, (UPLOAD, CHUNKED), (b"x", b"1\r\nx\r\n"),
+        ends=("408", "503"), logged=((408, "body-timeout"), *BUSY),
+    ),
+    Situation(
+        "reading 200 KiB slowly", WEB, READING, (last("/size/204800"),), receive_buffer=4096, reads=False, sips_bytes=50,
+        may_refuse=True, ends=("200", "503"), logged=(SERVED, CUT, *BUSY),
+    ),
+    Situation(
+        "reading 2 MiB slowly", WEB, READING, (last("/size/2097152"),), receive_buffer=4096, reads=False, sips_bytes=50,
+        may_refuse=True, ends=("200", "503"), logged=(SERVED, CUT, *BUSY),
+    ),
+    Situation(
+        "pipelines that nobody reads", ROOMY, READING, (opening("/size/100000") * 5,), receive_buffer=4096, reads=False,
+        patience_s=15, ends=("200",), logged=(SERVED, CUT),
     ),
     Situation("gone in mid head", WEB, WAITING, (opening("/")[:-2],), is_half_closed=True, ends=("closed",)),
     Situation("gone in mid body", ROOMY, UPLOADING, (UPLOAD + b"x",), is_half_closed=True, ends=("closed",), logged=(GONE,)),
