@@ -14,5 +14,5 @@ TIMES = int(os.environ.get("GREENPROXY_TEST_EXAMPLES", "1"))
 
 def examples(count: int) -> settings:
     """Return the settings of a property test that tries `count` examples, or a multiple of it."""
-    slow = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
+    slow = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
     return settings(max_examples=count * TIMES, deadline=None, suppress_health_check=slow)
