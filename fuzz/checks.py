@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from urllib.parse import quote_from_bytes, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
 from fuzz.case import require
 
@@ -55,9 +55,21 @@ def resolved(path: str, raw_path: bytes) -> None:
     encoded = path.encode("utf-8", "surrogateescape")
     decoded = unquote_to_bytes(raw_path)
     require(encoded == _like_a_browser(decoded), "not the path of RFC 3986", path, raw_path)
+    require(not _climbs(decoded), "a path above the root", path, raw_path)
+    # Whoever decodes last finds the same: no dot and no slash was hidden in an escape.
+    require(encoded == unquote_to_bytes(_like_a_browser(raw_path)), "another path when decoded last", path, raw_path)
     merged_first = posixpath.normpath(re.sub(rb"/+", b"/", decoded))
     require(encoded.rstrip(b"/") == merged_first.rstrip(b"/"), "another path when slashes are merged first", path, raw_path)
-    require(quote_from_bytes(encoded).count("/") == path.count("/"), "a slash came out of an escape", path)
+
+
+def _climbs(path: bytes) -> bool:
+    """Whether dots lead above the root on the way."""
+    depth = 0
+    for segment in path.split(b"/")[1:]:
+        depth += -1 if segment == b".." else segment not in (b"", b".")
+        if depth < 0:
+            return True
+    return False
 
 
 def _like_a_browser(path: bytes) -> bytes:

@@ -101,6 +101,7 @@ CONNECTION: Rows = [
     (_CLOSE, 0, _get(start=b"CONNECT a:443 HTTP/1.1") + _GET),
     (_CLOSE, 0, _get(b"Max-Forwards: 0", start=b"OPTIONS * HTTP/1.1") + _GET),
     (_CLOSE, 0, _get(b"Max-Forwards: 1", start=b"TRACE /a HTTP/1.1") + _GET),
+    *[(8, answer, _GET * 3) for answer in range(4)],
     (4, 0, _get(b"X-Forwarded-For: 192.0.2.9", b"X_Forwarded_For: x", start=b"GET http://b/x HTTP/1.1") + _GET),
     (_CLOSE, 0, _get(b"Connection: close, X-A, Host", b"X-A: b") + _GET),
 ]
