@@ -13,9 +13,12 @@ from greenproxy.protocol.fields import HOP_BY_HOP, QUOTED, TOKEN, VALUE, is_forw
 
 MAX_CHUNK_LINE_BYTES = 4096
 
-# At most 15 digits: 2^60, so that no 64-bit reader overflows. Extensions are read and dropped (RFC 9112 section 7.1.1).
+# RFC 9112 section 7.1.1, read and dropped. Bad white space stands where its grammar has it, but not behind the size, where
+# other servers disagree about it.
+_EXTENSION = rb"[ \t]*" + TOKEN + rb"(?:[ \t]*=[ \t]*(?:" + TOKEN + rb"|" + QUOTED + rb"))?"
+# At most 15 digits: 2^60, so that no 64-bit reader overflows.
 # Not possessive: some 3.11 of CPython then accept a half-read last extension. Linear all the same: no token holds a `;`.
-_chunk_line = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;" + TOKEN + rb"(?:=(?:" + TOKEN + rb"|" + QUOTED + rb"))?)*\r\n").fullmatch
+_chunk_line = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;" + _EXTENSION + rb"(?:[ \t]*;" + _EXTENSION + rb")*)?\r\n").fullmatch
 _trailer_line = re.compile(rb"(" + TOKEN + rb"):" + VALUE + rb"\r\n").fullmatch
 
 # Fields that must be known before the body, or that would change what is already decided (RFC 9110 section 6.5.1).

@@ -17,7 +17,9 @@ from greenproxy.errors import BadRequest
 _MAX_REMEMBERED_BYTES = 256
 _MAX_HOST_BYTES = 262  # a name of 255, a colon, a port; longer ones are not worth remembering either
 
-_host = re.compile(rb"(?:[-_~0-9A-Za-z]+(?:\.[-_~0-9A-Za-z]+)*\.?|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?").fullmatch
+# RFC 3986 sections 3.2.2 and 3.2.3, less what readers differ on: see `valid_host`.
+_LABEL = rb"[-_~!$&'()*+;=0-9A-Za-z]+"
+_host = re.compile(rb"(?:" + _LABEL + rb"(?:\." + _LABEL + rb")*\.?|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{0,5}))?").fullmatch
 _absolute = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL).fullmatch
 # What a path may not hold, each for the readers who take it for something else than we do. A `%` is two hexadecimal digits
 # (RFC 3986 section 2.1), and they are not those of a NUL, of a slash, or of the backslash that some take for a slash.
@@ -141,7 +143,8 @@ def _without_dots(path: str) -> str:
 def valid_host(host: bytes) -> bool:
     """Tell whether `host` is a name, an IPv4 address or a bracketed IPv6 address, with an optional port up to 65535.
 
-    Stricter than RFC 3986 section 3.2.2: no percent-encoding, no sub-delims, no empty labels, no empty port.
+    Stricter than RFC 3986 section 3.2.2: no percent-encoding, which only some decode before they compare; no comma, which
+    may join two hosts; no empty labels, no other literals than IPv6. The port may be empty (section 3.2.3).
     """
     return len(host) <= _MAX_HOST_BYTES and _is_host(host)
 

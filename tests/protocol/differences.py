@@ -89,6 +89,25 @@ def _reads_no_chunks(data: bytes, ours: Reading) -> Judgement | None:
     return Verdict.WANTS_MORE if _ends_in_tab(data, ours) and ours.first_line[0] not in (b"204", b"304") else None
 
 
+def _has_blank_extension(data: bytes, ours: Reading) -> bool:
+    """Tell whether a chunk line has white space outside quotes. We accept the message, so every line is where it should be."""
+    if (b"transfer-encoding", b"chunked") not in ours.fields or (ours.first_line[0] in (b"204", b"304")):
+        return False
+    _, rest = _head_and_rest(data, ours)
+    size = 1
+    while size:
+        line, _, rest = rest.partition(b"\r\n")
+        if re.search(rb"[ \t]", re.sub(rb'"(?:\\.|[^"\\])*"', b"", line)):
+            return True
+        size = int(line.partition(b";")[0], 16)
+        rest = rest[size + 2 :]
+    return False
+
+
+def _refuses_blanks(data: bytes, ours: Reading) -> Judgement | None:
+    return Verdict.REFUSES if _has_blank_extension(data, ours) and not _asks_upgrade(ours) else None
+
+
 def _ends_with_interim(data: bytes, ours: Reading) -> Judgement | None:
     heads = data.split(b"\r\n\r\n")[: len(ours.interim)]
     fields = [line for head in heads for line in (head + b"\r\n").lower().split(b"\r\n")]
@@ -96,6 +115,10 @@ def _ends_with_interim(data: bytes, ours: Reading) -> Judgement | None:
     return Verdict.REFUSES if closes else None
 
 
+_BLANKS = (
+    "httptools takes no white space in chunk extensions. RFC 9112 section 7.1.1 has it, and RFC 9110 section 5.6.3 has it read "
+    "and removed. Extensions end with us."
+)
 _TEN = "h11 never keeps a connection of HTTP/1.0. RFC 9112 section 9.3 says that it persists when keep-alive is named."
 _OPTIONS_WHY = (
     "httptools believes keep-alive where RFC 9112 section 9.3 looks for close first, and takes Proxy-Connection, which "
@@ -135,6 +158,12 @@ HTTPTOOLS_REQUESTS = [
         "read. The field ends with us: what leaves is always a plain `chunked`.",
     ),
     Difference(
+        "white space in chunk extensions",
+        _refuses_blanks,
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0; a = b\r\n\r\n",
+        _BLANKS,
+    ),
+    Difference(
         "body of a request that asks for an upgrade",
         _stops_at_upgrade,
         b"POST / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\nContent-Length: 5\r\n\r\nhello",
@@ -161,6 +190,12 @@ HTTPTOOLS_RESPONSES = [
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\t\r\n\r\n0\r\n\r\n",
         "httptools strips only spaces there, and then reads until the connection ends. RFC 9110 section 5.5 has white space of "
         "either kind removed before a value is read. The field ends with us: what leaves is always a plain `chunked`.",
+    ),
+    Difference(
+        "white space in chunk extensions",
+        _refuses_blanks,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0; a = b\r\n\r\n",
+        _BLANKS,
     ),
     Difference(
         "close and keep-alive in HTTP/1.0",

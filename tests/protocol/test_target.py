@@ -102,7 +102,7 @@ def test_connect_takes_nothing_else(target: bytes) -> None:
 @pytest.mark.parametrize(
     "host",
     [b"a", b"a.b", b"A-b_c~d.e", b"example.com.", b"a:80", b"a:65535", b"127.0.0.1:8080", b"[::1]", b"[::1]:80",
-     b"[::ffff:1.2.3.4]", b"xn--bcher-kva.example", b"a" * 255],
+     b"[::ffff:1.2.3.4]", b"xn--bcher-kva.example", b"a" * 255, b"a:", b"[::1]:", b"a!$&'()*+;=b"],
 )  # fmt: skip
 def test_names_and_addresses_are_hosts(host: bytes) -> None:
     assert valid_host(host)
@@ -110,9 +110,9 @@ def test_names_and_addresses_are_hosts(host: bytes) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    [b"", b".", b".a", b"a..b", b"a:", b":80", b"a:65536", b"a:123456", b"a:+1", b"a:8 0", b"a b", b"a,b", b"a/b", b"a\\b",
+    [b"", b".", b".a", b"a..b", b":", b":80", b"a:65536", b"a:123456", b"a:+1", b"a:8 0", b"a b", b"a,b", b"a/b", b"a\\b",
      b"u@a", b"a%20b", b"a?b", b"a#b", b"::1", b"[::1", b"::1]", b"[::1]a", b"[:::1]", b"[1.2.3.4]", b"[::1%25eth0]", b"[v1.a]",
-     b"[]", b"\xe9", b"a\n", b"a;b", b"a'b", b"a\"b", b"a" * 300],
+     b"[]", b"\xe9", b"a\n", b"a\"b", b"a" * 300],
 )  # fmt: skip
 def test_anything_else_is_no_host(host: bytes) -> None:
     assert not valid_host(host)

@@ -46,6 +46,9 @@ _GOOD_EXTENSIONS = {
     "a quoted value": b';a="b"',
     "a quoted value with signs": b';a="b;c=d, e\\"f"',
     "a quoted empty value": b';a=""',
+    "space behind the semicolon": b"; a=b",
+    "white space around the equals sign": b";a \t=\t b",
+    "white space before another": b";a=b\t ;\tc",
     "a quoted tab": b';a="\t"',
     "a line as long as may be": b";a=" + b"b" * (_LINE_BYTES - 6),
 }
@@ -68,9 +71,10 @@ _BAD_EXTENSIONS = {
     "an open quote behind a backslash": b';a="b\\"',
     "two values": b";a=b=c",
     "something behind the quote": b';a="b"c',
-    "space before it": b" ;a=b",
-    "space behind the semicolon": b"; a=b",
-    "space around the equals sign": b";a = b",
+    "space before it": b" ;a=b",  # by the grammar it may stand there, but h11 and llhttp refuse it
+    "white space and nothing": b"; ",
+    "white space for a value": b";a= ",
+    "white space in the name": b";a b",
     "space behind it": b";a=b ",
     "tab before it": b"\t;a=b",
     "a comma": b",a=b",

@@ -121,7 +121,7 @@ CASES = [
     Case("absolute form with a password", _absolute(b"http://user:secret@b/"), 400, "RFC 9110 section 4.2.4"),
     Case("absolute form with a host behind the user", _absolute(b"http://a@b@c/"), 400, "RFC 9110 section 4.2.4"),
     Case("absolute form with letters as port", _absolute(b"http://b:c/"), 400, _ABSOLUTE),
-    Case("absolute form with an empty port", _absolute(b"http://b:/"), 400, _ABSOLUTE),
+    Case("absolute form with an empty port", _absolute(b"http://b:/"), SERVED, _ABSOLUTE, target=b"/", has=(b"Host: b:",)),
     Case("absolute form with a port above 65535", _absolute(b"http://b:65536/"), 400, _ABSOLUTE),
     Case("absolute form with a backslash behind the host", _absolute(b"http://b\\@a/"), 400, "host confusion"),
     Case("absolute form with a fragment", _absolute(b"http://b/#c"), 400, "RFC 9110 section 7.1"),
