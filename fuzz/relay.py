@@ -1,7 +1,8 @@
 """Target `relay`: one request on the way to a backend that says whatever the fuzzer likes, and the answer on its way back.
 
-`kind` is the request, `mode` says how the backend ends. A second request follows on the client's connection, and is answered
-honestly. What `answers` reads in the backend's bytes is what the client must get: whole, or an error page, or a cut.
+`kind` is the request, `mode` says how the backend ends, and whether its connection has served a request before. Another request
+follows on the client's connection, and is answered honestly. What `answers` reads in the backend's bytes is what the client
+must get: whole, or an error page, or a cut.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from typing import NamedTuple
 
 from fuzz import answers, checks
 from fuzz.case import Case, forget, require
-from fuzz.fed import End, FedStream
+from fuzz.fed import End, Errands, FedStream
 from fuzz.house import house
 from fuzz.peers import Seen, answer_in, fields_of, request_in
 
 _MOST_INTERIM = 32
+_WARM = b"GET /warm HTTP/1.1\r\nHost: warm\r\n\r\n"
 _NEXT = b"GET /next HTTP/1.1\r\nHost: next\r\nConnection: close\r\n\r\n"
 _HONEST = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nX-Honest: yes\r\n\r\nnext"
 
@@ -67,22 +69,24 @@ def one_input(raw: bytes) -> None:
     case = Case.of(raw)
     asked = REQUESTS[case.kind % len(REQUESTS)]
     end = tuple(End)[case.mode % 3]
-    room = None if case.mode < 192 else case.sizes[0]  # the backend stops reading after as many bytes
+    is_warm = bool(case.mode & 64)
+    room = case.sizes[0] if case.mode >= 128 and not is_warm else None  # the backend stops reading after as many bytes
     forget()
     expected = answers.read([case.data], asked.method)
     for split in case.splits().values():
         forget()
-        _Exchange(asked, expected, end, room).judge(split)
+        _Exchange(asked, expected, end, room, is_warm=is_warm).judge(split)
 
 
 class _Exchange:
     """One run: what was asked, what the backend's bytes mean, and how they end."""
 
-    def __init__(self, asked: Asked, expected: answers.Read, end: End, room: int | None) -> None:
+    def __init__(self, asked: Asked, expected: answers.Read, end: End, room: int | None, *, is_warm: bool) -> None:
         self.asked = asked
         self.expected = expected
         self.end = end
         self.room = room
+        self.is_warm = is_warm
 
     @property
     def state(self) -> str:
@@ -100,56 +104,62 @@ class _Exchange:
     def judge(self, split: list[bytes]) -> None:
         """Let it happen, and look at every side of it."""
         it = house(is_trusted=False)
-        first = _Backend(split, self.end, it.errands, self.room)
+        warm_up = [[_HONEST]] if self.is_warm else []
+        first = _Backend([*warm_up, split], self.end, it.errands, self.room)
         client = FedStream(self._client_says(), End.CLOSE, it.errands)
-        it.serve(client, lambda before: FedStream([_HONEST], End.SILENCE, it.errands) if before else first)
-        self._backend_was_told(first)
-        rest = self._client_was_told(client)
+        it.serve(client, lambda before: _Backend([[_HONEST]], End.SILENCE, it.errands, None) if before else first)
+        heard, sent = bytes(first.sent), bytes(client.sent)
+        if self.is_warm:
+            heard, sent = request_in(heard).rest, answer_in(sent, b"GET", is_ended=False).rest
+        self._backend_was_told(heard)
+        rest = self._client_was_told(sent, client)
         if rest is not None:
             self._next_is_honest(rest, client)
-        self._connection_was_kept(first)
+        self._connection_was_kept(heard, is_open=not first.is_closed)
 
     def _client_says(self) -> list[bytes]:
         first, *later = self.asked.body or (b"",)
         said = [self.asked.head + first, *later]
         if self.asked.payload is not None and not self.asked.upgrade:
             said[-1] += _NEXT
-        return said
+        return [_WARM, *said] if self.is_warm else said
 
     # -------------------------------------------------------------- what was sent
 
-    def _backend_was_told(self, backend: FedStream) -> None:
+    def _backend_was_told(self, heard: bytes) -> None:
         """Fail unless the backend got the request, or the beginning of it when client or backend left in the middle."""
         asked = self.asked
-        told = request_in(bytes(backend.sent))
-        require(not told.is_broken, "what a backend is sent is no request", backend.sent)
+        told = request_in(heard)
+        require(not told.is_broken, "what a backend is sent is no request", heard)
         if asked.payload is None:
-            require(not told.is_whole, "a part of a request passed off as the whole", backend.sent)
+            require(not told.is_whole, "a part of a request passed off as the whole", heard)
         elif self.room is None:
-            require(told.is_whole, "a backend waits for the rest of a request", backend.sent)
+            require(told.is_whole, "a backend waits for the rest of a request", heard)
         if told.is_whole:
             require(told.first[:2] == tuple(asked.head.split(b" ")[:2]), "another request", told)
             require(told.payload == asked.payload, "another payload", told)
         if told.first:
-            head, _, _ = bytes(backend.sent).partition(b"\r\n\r\n")
+            head, _, _ = heard.partition(b"\r\n\r\n")
             checks.framed_once(checks.field_lines(head.partition(b"\r\n")[2] + b"\r\n"))
 
-    def _client_was_told(self, client: FedStream) -> bytes | None:
+    def _client_was_told(self, sent: bytes, client: FedStream) -> bytes | None:
         """Fail unless the client got the answer, an error page or a cut; return what came behind, None when nothing may."""
         asked = self.asked
         is_ended = (client.is_closed and not client.was_reset) or client.was_shut
-        told = answer_in(bytes(client.sent), asked.method, is_ended=is_ended, upgrade=asked.upgrade)
-        require(not told.is_broken, "what a client is sent is no answer", client.sent)
+        told = answer_in(sent, asked.method, is_ended=is_ended, upgrade=asked.upgrade)
+        require(not told.is_broken, "what a client is sent is no answer", sent)
         self._interim_is_fair(told)
         if self.state == "switched" and asked.payload is not None:
             self._is_switched(told, client)
             return None
-        if told.is_whole and not _is_page(told):
+        if told.is_whole and told.values(b"x-honest"):
+            self._is_another_try(told)
+        elif told.is_whole and not _is_page(told):
             self._is_the_answer(told)
         elif told.is_whole:
             require(not self._must_be_whole, "an error page for an answer that is whole", told, self.expected)
         else:
-            require(not self._must_be_whole, "a cut in an answer that is whole", client.sent, self.expected)
+            require(not self._must_be_whole, "a cut in an answer that is whole", sent, self.expected)
             self._is_cut(told, client)
             return None
         return None if b"close" in b",".join(told.values(b"connection")) else told.rest
@@ -171,6 +181,16 @@ class _Exchange:
         require(told.interim[-1:] != () and told.interim[-1][0] == 101, "no 101", client.sent)
         require(told.rest == self.expected.excess, "the tunnel lost bytes of the backend", told, self.expected)
         require(client.is_closed, "a tunnel that has ended is open", client.sent)
+
+    def _is_another_try(self, told: Seen) -> None:
+        """Fail unless the request was allowed to go to a fresh connection, because the reused one ended without a word."""
+        is_stale = self.is_warm and self.expected == answers.Read("headless") and self.end is not End.SILENCE
+        require(is_stale or self._said_so_itself(told), "another try that was not allowed", told, self.expected)
+        require(not is_stale or self.asked.method != b"POST", "a POST that was sent twice", told)
+
+    def _said_so_itself(self, told: Seen) -> bool:
+        head = self.expected.head
+        return head is not None and b"x-honest" in [name for name, _ in fields_of(head.block)] and told.first[0] == head.status
 
     def _is_the_answer(self, told: Seen) -> None:
         """Fail unless this whole message is what the backend said, all of it."""
@@ -204,27 +224,36 @@ class _Exchange:
         require(told.payload == b"next" and told.values(b"x-honest") == [b"yes"], "an answer to somebody else", told)
         require(not told.rest, "more answers than requests", told)
 
-    def _connection_was_kept(self, first: FedStream) -> None:
-        """Fail if a connection served two requests, or may yet, unless both messages on it ended cleanly."""
+    def _connection_was_kept(self, heard: bytes, *, is_open: bool) -> None:
+        """Fail if a connection served another request, or may yet, unless both messages on it ended cleanly."""
         is_clean = self._must_be_whole and self.expected.is_reusable
-        told = request_in(bytes(first.sent))
-        is_kept = bool(told.is_whole and told.rest) or not first.is_closed
-        require(is_clean or not is_kept, "a connection was kept behind an exchange that did not end cleanly", first.sent)
+        told = request_in(heard)
+        is_kept = bool(told.is_whole and told.rest) or is_open
+        require(is_clean or not is_kept, "a connection was kept behind an exchange that did not end cleanly", heard)
 
 
 class _Backend(FedStream):
-    """The backend under test. When its connection is lent a second time it answers honestly."""
+    """The backend under test: every time its connection is lent it gives the next answer. Behind the last one it is honest."""
 
-    _is_lent_again = False
+    def __init__(self, said: list[list[bytes]], end: End, errands: Errands, room: int | None) -> None:
+        first, *self._later = said
+        self._end_of_last = end
+        super().__init__(first, End.SILENCE if self._later else end, errands, room)
+        self._is_lent_again = False
 
     def unpark(self) -> None:
         super().unpark()
         self._is_lent_again = True
 
     def send_now(self, data: bytes | memoryview) -> int:
+        sent = super().send_now(data)
         if self._is_lent_again:
-            self.feed([_HONEST], End.SILENCE)
-        return super().send_now(data)
+            self._is_lent_again = False
+            if self._later:
+                self.feed(self._later.pop(0), self._end_of_last)
+            else:
+                self.feed([_HONEST], End.SILENCE)
+        return sent
 
 
 _OURS = {b"date", b"connection", b"transfer-encoding", b"content-length", b"upgrade"}

@@ -20,6 +20,7 @@ _LAST = b"0\r\n\r\n"
 _TRAILERS = b"0\r\nX-Sum: 1\r\n\r\n"
 _UNTIL_END = b"HTTP/1.1 200 OK\r\nX-A: b\r\n\r\nhello"
 _CLOSE, _RESET, _SILENCE, _DEAF = 0, 1, 2, 194
+_WARM_CLOSE, _WARM_RESET = 66, 64
 _GET11, _HEAD11, _GET10, _KEPT10, _TE, _POST, _CHUNKS, _LATER, _LATE_CHUNKS, _EXPECT, _EXPECT_CHUNKS, _UPGRADE = range(12)
 _GONE, _GONE_IN_CHUNKS, _HEAD10 = 13, 14, 15
 
@@ -60,6 +61,8 @@ RELAY: Rows = [
     (_UPGRADE, _CLOSE, _OK),
     *[(kind, end, _OK) for kind in (_GONE, _GONE_IN_CHUNKS) for end in (_CLOSE, _SILENCE)],
     *[(kind, _DEAF, _OK) for kind in (_POST, _LATER, _LATE_CHUNKS)],
+    *[(kind, end, b"") for kind in range(16) for end in (_WARM_CLOSE, _WARM_RESET)],
+    *[(kind, _WARM_CLOSE, data) for kind in (_GET11, _POST) for data in (_OK, _OK + _OK, _SHORT, b"HTTP/1.1 2")],
     (_POST, _SILENCE, b"HTTP/1.1 502 Bad\r\nContent-Length: 2\r\n\r\nno"),
 ]
 

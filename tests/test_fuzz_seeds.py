@@ -150,6 +150,12 @@ def test_a_connection_that_is_kept_with_an_answer_in_it_is_seen(monkeypatch: pyt
     assert "did not end cleanly" in says(fuzz.relay.one_input, OK + OK, mode=2)
 
 
+def test_a_request_that_must_not_be_sent_twice_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A POST on a reused connection that ended without a word: nobody knows whether the backend did it."""
+    monkeypatch.setattr("greenproxy.proxy.retry.IDEMPOTENT", frozenset({"POST"}))
+    assert "a POST that was sent twice" in says(fuzz.relay.one_input, b"", kind=5, mode=64)
+
+
 def test_a_smuggled_request_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     real = fuzz.connection.parse_request_head
 
