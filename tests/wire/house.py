@@ -26,6 +26,10 @@ bind = 127.0.0.1:0
 bind = 127.0.0.1:0
 trusted-proxies = 127.0.0.0/8
 
+[listener:touched]
+bind = 127.0.0.1:0
+middleware = request-id
+
 [route:closed]
 listener = routed
 path = /admin/

@@ -23,6 +23,8 @@ Feed = Callable[[RawClient, bytes], None]
 
 _DRIPPED_BYTES = 300  # of each end of what is fed byte by byte; the middle of long ones comes in one piece
 
+TOUCHABLE = [case for case in ALL if case.status == SERVED and case.listener == "web"]
+
 all_cases = pytest.mark.parametrize("case", ALL, ids=lambda case: case.name)
 all_pipelines = pytest.mark.parametrize("case", PIPELINES, ids=lambda case: case.name)
 
@@ -69,17 +71,26 @@ def test_a_request_gets_what_the_table_says(house: House, case: Case, feed: Feed
     running, backend = house
     with RawClient(running.address(case.listener)) as client:
         feed(client, case.data)
-        if case.status == UNFINISHED:
-            assert_nothing_comes_of_it(client)
-        else:
-            answer = client.answer(case.method)
-            assert answer.status == (case.status or 200), answer.body
-            assert not case.is_last or client.is_closed()
+        assert_answered(case, client)
     heard = backend.requests
     assert len(heard) == (case.status == SERVED), [request.head for request in heard]
     for request in heard:
         assert_is_what_the_table_says(case, request)
         assert_has_one_reading(request)
+
+
+@pytest.mark.parametrize("case", TOUCHABLE, ids=lambda case: case.name)
+def test_a_request_is_the_same_to_its_backend_when_a_middleware_touched_its_fields(house: House, case: Case) -> None:
+    """Then its head is not the bytes that came any more: it is written anew, from the fields as the middleware left them."""
+    running, backend = house
+    with RawClient(running.address("touched")) as client:
+        client.send(case.data)
+        assert_answered(case, client)
+    (request,) = backend.requests
+    spaced = case._replace(has=tuple(b": ".join(map(bytes.strip, line.split(b":", 1))) for line in case.has))
+    request.lines = [f"{name}: {value}" for name, value in request.fields]
+    assert_is_what_the_table_says(spaced, request)
+    assert_has_one_reading(request)
 
 
 @all_cases
@@ -98,6 +109,16 @@ def test_what_stands_behind_a_request_is_the_next_one_or_never_read(house: House
     heard = [(request.target, request.body) for request in backend.requests]
     first = [(case.forwarded_target.decode("latin-1"), case.body)] if case.status == SERVED else []
     assert heard == first + [("/next", b"")] * (not case.is_last and case.status != UNFINISHED)
+
+
+def assert_answered(case: Case, client: RawClient) -> None:
+    """Fail unless the answer to the case comes, and the connection ends behind it where it should."""
+    if case.status == UNFINISHED:
+        assert_nothing_comes_of_it(client)
+        return
+    answer = client.answer(case.method)
+    assert answer.status == (case.status or 200), answer.body
+    assert not case.is_last or client.is_closed()
 
 
 def assert_nothing_comes_of_it(client: RawClient) -> None:
