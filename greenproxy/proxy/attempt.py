@@ -184,7 +184,7 @@ class Attempt:
         self._upload.start(self._terms.recycler)
 
     def _hold(self, lease: Lease) -> Hold:
-        hold = lease.hold()
+        hold = lease.hold(is_upload=True)
         if self._outgoing.expects_continue:
             hold.excuse()
         return hold

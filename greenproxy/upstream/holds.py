@@ -32,11 +32,14 @@ class Hold:
     Bytes that move pay it off, at RATE_BYTES_PER_S, never in advance: who trickles owes more and more.
     """
 
-    __slots__ = ("_error", "_holds", "_is_excused", "_left", "_left_before", "_owed_s", "_since_s", "_waiter", "backend")
+    __slots__ = (
+        "_error", "_holds", "_is_excused", "_left", "_left_before", "_owed_s", "_since_s", "_waiter", "backend", "is_upload",
+    )  # fmt: skip
 
-    def __init__(self, holds: Holds, backend: Backend) -> None:
+    def __init__(self, holds: Holds, backend: Backend, *, is_upload: bool = False) -> None:
         self._holds = holds
         self.backend = backend
+        self.is_upload = is_upload
         self._owed_s = 0.0
         self._since_s = 0.0
         self._waiter: Any = None
@@ -90,8 +93,12 @@ class Hold:
         get_hub().loop.run_callback(self._throw)
 
     def _throw(self) -> None:
-        if self._waiter is not None and self.owed_s() >= PATIENCE_S:  # not for a wait that began just now
+        if self._waiter is None:
+            return
+        if self.owed_s() >= PATIENCE_S:
             self._waiter.throw(self._error())
+        else:  # it moved just now, or this is another wait already
+            self._holds.waiting[self] = None
 
 
 class Holds:
@@ -101,9 +108,11 @@ class Holds:
         self.clock = clock
         self.waiting: dict[Hold, None] = {}
 
-    def relieve(self, most: int, is_wanted: Callable[[Backend], bool]) -> int:
-        """Cut the slowest clients that hold a slot of a backend that is wanted, at most `most`; return how many that were."""
-        late = [(owed_s, hold) for hold in self.waiting if (owed_s := hold.owed_s()) >= PATIENCE_S and is_wanted(hold.backend)]
+    def relieve(self, most: int, is_wanted: Callable[[Hold], bool]) -> int:
+        """Cut the slowest clients that hold what is wanted, at most `most`; return how many that were."""
+        if not most:
+            return 0
+        late = [(owed_s, hold) for hold in self.waiting if (owed_s := hold.owed_s()) >= PATIENCE_S and is_wanted(hold)]
         late.sort(key=lambda each: -each[0])
         for _, hold in late[:most]:
             hold.cut()

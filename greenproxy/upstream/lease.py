@@ -45,9 +45,9 @@ class Lease:
         """Whether it is to show that a backend works again, and nothing has been shown yet."""
         return self._is_trial
 
-    def hold(self) -> Hold:
+    def hold(self, *, is_upload: bool = False) -> Hold:
         """Return who is told while one direction of the exchange waits for its client."""
-        return Hold(self._lender.holds, self.backend)
+        return Hold(self._lender.holds, self.backend, is_upload=is_upload)
 
     def give_back(self) -> None:
         """End the lease; the connection may serve the next request: both messages on it ended cleanly."""

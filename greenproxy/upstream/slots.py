@@ -18,7 +18,7 @@ from greenproxy.deadline import Deadline
 from greenproxy.errors import ProxyError, QueueFull, Unavailable
 from greenproxy.upstream.backend import Backend
 from greenproxy.upstream.connection import Connection
-from greenproxy.upstream.holds import Holds
+from greenproxy.upstream.holds import Hold, Holds
 from greenproxy.upstream.line import Grant, Line, Waiter
 from greenproxy.upstream.roster import Roster
 from greenproxy.upstream.uploads import Uploads
@@ -102,16 +102,17 @@ class Slots:
             self._relief.start(self._relieve)
 
     def _relieve(self) -> None:
-        wanted = len(self.line) + len(self.uploads)
-        if wanted:
-            self.holds.relieve(wanted, self._is_wanted)
+        self.uploads.serve()  # a backend may have come back
+        if self.line or self.uploads:
+            self.holds.relieve(len(self.uploads), lambda hold: hold.is_upload)  # only these have the places
+            self.holds.relieve(len(self.line), self._is_wanted)
         else:
             self._relief.stop()
             self._relief.close()
             self._relief = None
 
-    def _is_wanted(self, backend: Backend) -> bool:
-        return bool(self.uploads) or self.line.first(lambda each: self._roster.may_use(backend, each.tried)) is not None
+    def _is_wanted(self, hold: Hold) -> bool:
+        return self.line.first(lambda each: self._roster.may_use(hold.backend, each.tried)) is not None
 
     # ------------------------------------------------------------------ verdicts
 

@@ -38,8 +38,11 @@ class Uploads:
     @property
     def is_full(self) -> bool:
         """Whether the next upload has to wait."""
+        return bool(self._waiters) or self.under_way >= self._most()
+
+    def _most(self) -> int:
         slots = self._slots()
-        return self.under_way >= max(1, slots - slots // KEPT_FREE) or bool(self._waiters)
+        return max(1, slots - slots // KEPT_FREE)
 
     def enter(self) -> Place:
         """Take a place, whether there is one or not."""
@@ -70,12 +73,16 @@ class Uploads:
         return Place(self)
 
     def leave(self) -> None:
-        """Give a place to who has waited longest, or back. Never waits."""
-        if self._waiters:
+        """Give a place back. Never waits."""
+        self.under_way -= 1
+        self.serve()
+
+    def serve(self) -> None:
+        """Give places to those who have waited longest, as far as there are any: slots come and go. Never waits."""
+        while self._waiters and self.under_way < self._most():
             turn, _ = self._waiters.popitem(last=False)
+            self.under_way += 1  # from here on it is its place, although its greenlet does not know it yet
             turn.set()
-        else:
-            self.under_way -= 1
 
 
 class Place:
