@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.wire.cases import END, SERVED, Case, get, head, post
+from tests.wire.cases import END, SERVED, Case, chunked, get, head, post
 from tests.wire.house import MAX_BODY_BYTES, MAX_FIELDS, MAX_HEAD_BYTES, MAX_URI_BYTES
 
 _URI = "RFC 9110 section 15.5.15"
@@ -23,20 +23,16 @@ def _head_of(size: int) -> bytes:
     return head(b"X: " + b"y" * (size - len(head(b"X: "))))
 
 
+def _fields_of(count: int) -> bytes:
+    return head(*[b"X: y"] * (count - 1))
+
+
 def _uri_of(size: int) -> bytes:
     return get(b"/" + b"a" * (size - 1))
 
 
-def _absolute_of(size: int) -> bytes:
-    return get(b"http://a/" + b"b" * (size - 9))
-
-
 def _query_of(size: int) -> bytes:
     return get(b"/?" + b"a" * (size - 2))
-
-
-def _fields_of(count: int) -> bytes:
-    return head(*[b"X: y"] * (count - 1))
 
 
 def _length_of(size: int) -> bytes:
@@ -44,22 +40,32 @@ def _length_of(size: int) -> bytes:
 
 
 def _chunks_of(size: int) -> bytes:
-    return post(b"Transfer-Encoding: chunked", body=b"1\r\nb\r\n" * (size - 1) + b"1\r\nb\r\n" + END)
+    return chunked(b"1\r\nb\r\n" * size + END)
 
 
 def _chunk_of(size: int) -> bytes:
-    return post(b"Transfer-Encoding: chunked", body=b"%x\r\n%b\r\n%b" % (size, b"b" * size, END))
+    return chunked(b"%x\r\n%b\r\n%b" % (size, b"b" * size, END))
 
+
+_HEADS = [
+    ("a head", _head_of, MAX_HEAD_BYTES, 431, _HEAD),
+    ("as many fields,", _fields_of, MAX_FIELDS, 431, _HEAD),
+    ("a target", _uri_of, MAX_URI_BYTES, 414, _URI),
+    ("a query", _query_of, MAX_URI_BYTES, 414, _URI),
+]
+_BODIES = [("a length", _length_of), ("a body in chunks", _chunks_of), ("a body in one chunk", _chunk_of)]
+_FAR_CHUNK = chunked(b"ffffffff\r\n" + b"b" * 2 * MAX_BODY_BYTES)
 
 CASES = [
-    *[Case(f"a head {_of(n)}", _head_of(MAX_HEAD_BYTES + n), _status(n, 431), _HEAD, listener="small") for n in _AROUND],
-    *[Case(f"as many fields, {_of(n)}", _fields_of(MAX_FIELDS + n), _status(n, 431), _HEAD, listener="small") for n in _AROUND],
-    *[Case(f"a target {_of(n)}", _uri_of(MAX_URI_BYTES + n), _status(n, 414), _URI, listener="small") for n in _AROUND],
-    *[Case(f"a query {_of(n)}", _query_of(MAX_URI_BYTES + n), _status(n, 414), _URI, listener="small") for n in _AROUND],
+    *[
+        Case(f"{name} {_of(n)}", build(limit + n), _status(n, refusal), rule, listener="small")
+        for name, build, limit, refusal, rule in _HEADS
+        for n in _AROUND
+    ],
     *[
         Case(
             f"an absolute form {_of(n)}",
-            _absolute_of(MAX_URI_BYTES + n),
+            get(b"http://a/" + b"b" * (MAX_URI_BYTES + n - 9)),
             _status(n, 414),
             _URI,
             listener="small",
@@ -68,45 +74,11 @@ CASES = [
         for n in _AROUND
     ],
     *[
-        Case(
-            f"a length {_of(n)}",
-            _length_of(MAX_BODY_BYTES + n),
-            _status(n, 413),
-            _BODY,
-            b"b" * (MAX_BODY_BYTES + min(n, 0)),
-            listener="small",
-        )
-        for n in _AROUND
+        Case(f"{name} {_of(n)}", build(size), _status(n, 413), _BODY, b"b" * size, listener="small")
+        for name, build in _BODIES
+        for n, size in ((n, MAX_BODY_BYTES + n) for n in _AROUND)
     ],
-    *[
-        Case(
-            f"a body in chunks {_of(n)}",
-            _chunks_of(MAX_BODY_BYTES + n),
-            _status(n, 413),
-            _BODY,
-            b"b" * (MAX_BODY_BYTES + min(n, 0)),
-            listener="small",
-        )
-        for n in _AROUND
-    ],
-    *[
-        Case(
-            f"a body in one chunk {_of(n)}",
-            _chunk_of(MAX_BODY_BYTES + n),
-            _status(n, 413),
-            _BODY,
-            b"b" * (MAX_BODY_BYTES + min(n, 0)),
-            listener="small",
-        )
-        for n in _AROUND
-    ],
-    Case(
-        "a chunk size far above the limit",
-        post(b"Transfer-Encoding: chunked", body=b"ffffffff\r\n" + b"b" * 2 * MAX_BODY_BYTES),
-        413,
-        _BODY,
-        listener="small",
-    ),
+    Case("a chunk size far above the limit", _FAR_CHUNK, 413, _BODY, listener="small"),
     Case("a length far above the limit", post(b"Content-Length: 999999999999999999"), 413, _BODY, listener="small"),
     Case("a head far above the limit", _head_of(10 * MAX_HEAD_BYTES), 431, _HEAD, listener="small"),
     Case("a head without an end", _head_of(10 * MAX_HEAD_BYTES)[:-4], 431, _HEAD, listener="small"),

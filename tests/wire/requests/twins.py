@@ -11,8 +11,7 @@ _RULE = "underscore twins"  # RFC 3875 section 4.1.18: a dash becomes an undersc
 _TWINS = [
     b"X_Forwarded_For", b"X-Forwarded_For", b"X_Forwarded-For", b"x_forwarded_for", b"X_Forwarded_Proto", b"X_Forwarded_Host",
     b"X_Forwarded_Port", b"X_Forwarded_Anything", b"X_Real_IP", b"X-Real_IP", b"Content_Length", b"CONTENT_LENGTH",
-    b"Transfer_Encoding",
-    b"Max_Forwards", b"Proxy_Connection", b"Keep_Alive", b"HTTP2_Settings",
+    b"Transfer_Encoding", b"Max_Forwards", b"Proxy_Connection", b"Keep_Alive", b"HTTP2_Settings",
 ]  # fmt: skip
 
 CASES = [
