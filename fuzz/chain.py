@@ -83,7 +83,7 @@ def _value(value: bytes) -> bytes | None:
     read, rest = bytearray(), iter(value[1:])
     for byte in rest:
         if byte == 0x22:
-            return bytes(read) if next(rest, None) is None and read else None
+            return bytes(read) if next(rest, None) is None else None
         read.append(byte if byte != 0x5C else next(rest, 0x22))
     return None
 
