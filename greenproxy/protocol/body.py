@@ -12,6 +12,7 @@ from typing import Protocol
 from greenproxy.protocol.fields import HOP_BY_HOP, QUOTED, TOKEN, VALUE, is_forwarding
 
 MAX_CHUNK_LINE_BYTES = 4096
+MAX_TRAILERS = 100  # fields: each costs as much as one of a head
 
 # RFC 9112 section 7.1.1, read and dropped. Bad white space stands where its grammar has it, but not behind the size, where
 # other servers disagree about it.
@@ -96,13 +97,17 @@ class ChunkedDecoder:
     `trailers` are the trailer field lines, each with its CRLF, when `is_done`. `max_trailer_bytes` bounds them (0: no limit).
     """
 
-    __slots__ = ("_left", "_max_trailer_bytes", "_partial", "_state", "excess", "is_done", "trailers")
+    __slots__ = (
+        "_left", "_max_trailer_bytes", "_partial", "_state", "_trailer_bytes", "_trailers", "excess", "is_done", "trailers",
+    )  # fmt: skip
 
     def __init__(self, max_trailer_bytes: int = 8192) -> None:
         self._max_trailer_bytes = max_trailer_bytes
         self._state = _SIZE
         self._left = 0  # of the current chunk's data
         self._partial = bytearray()  # the beginning of a line that is not complete
+        self._trailers: list[bytes] = []
+        self._trailer_bytes = 0
         self.trailers = b""
         self.excess = b""
         self.is_done = False
@@ -165,6 +170,8 @@ class ChunkedDecoder:
         size = len(self._partial)
         if self._state == _DATA_END and self._partial != b"\r":
             raise Malformed("a chunk is longer than its size")
+        if self._partial.find(b"\r", 0, size - 1) >= 0:  # no line can follow: whoever sent it may wait for an answer
+            raise Malformed("a line has a CR that no LF follows")
         if self._state == _SIZE and size > MAX_CHUNK_LINE_BYTES:
             raise Malformed("a chunk line is too long")
         if self._state == _TRAILER and self._partial != b"\r":  # which may well begin the empty line at the end
@@ -185,14 +192,19 @@ class ChunkedDecoder:
         match = _trailer_line(line)
         if match is None or is_forbidden_trailer(match[1]):
             raise Malformed("a trailer field is not valid")
-        self.trailers += line
+        self._trailers.append(line)
+        self._trailer_bytes += len(line)
+        if len(self._trailers) > MAX_TRAILERS:
+            raise Malformed("there are too many trailer fields")
 
     def _end(self) -> None:
         self._state = _DONE
+        if self._trailers:
+            self.trailers = b"".join(self._trailers)
         self.is_done = True
 
     def _check_trailer_size(self, more: int) -> None:
-        if self._max_trailer_bytes and len(self.trailers) + more > self._max_trailer_bytes:
+        if self._max_trailer_bytes and self._trailer_bytes + more > self._max_trailer_bytes:
             raise Malformed("the trailer section is too long")
 
 
