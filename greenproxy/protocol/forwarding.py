@@ -178,19 +178,32 @@ def max_forwards(method: bytes, special: Said) -> int | None:
 
 
 def strip_hop_by_hop(headers: Headers) -> Headers:
-    """Return the request fields of a head that middleware touched, less the ones that `RequestHead.kept` lacks."""
-    return _stripped(headers, REQUEST)
+    """Return the request fields of a head that middleware touched, less the ones that `RequestHead.kept` lacks.
+
+    Where a field stands there with dashes, another spelling of it with underscores goes too: to CGI and WSGI both are one
+    variable, and what a middleware says of a user (X-User) must not meet what the client said (X_User).
+    """
+    lines = _stripped(headers, REQUEST)
+    if any(b"_" in line.partition(b":")[0] for line in lines):
+        names = {line.partition(b":")[0].lower() for line in lines}
+        lines = [line for line in lines if not _is_twin(line.partition(b":")[0].lower(), names)]
+    return Headers.from_block(b"\r\n".join(lines))
+
+
+def _is_twin(name: bytes, names: set[bytes]) -> bool:
+    dashed = name.replace(b"_", b"-")
+    return dashed != name and dashed in names
 
 
 def strip_response_fields(headers: Headers) -> Headers:
     """Return the response fields of a head that middleware touched, less the ones that `ResponseHead.kept` lacks."""
-    return _stripped(headers, RESPONSE)
+    return Headers.from_block(b"\r\n".join(_stripped(headers, RESPONSE)))
 
 
-def _stripped(headers: Headers, roles: Roles) -> Headers:
+def _stripped(headers: Headers, roles: Roles) -> list[bytes]:
     lines = headers.to_block().split(b"\r\n")
     lines.pop()
     kept, special = sort_fields(lines, roles)
     if b"connection" in special:
         kept = without_nominated(kept, list_items(special[b"connection"]))
-    return Headers.from_block(b"\r\n".join(kept))
+    return kept
