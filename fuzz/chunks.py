@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 from fuzz import checks
 from fuzz.case import Case, agreed, require
-from fuzz.peers import fields_of, request_in
+from fuzz.peers import Seen, fields_of, request_in
 from greenproxy.protocol.body import ChunkedDecoder, Malformed, encode_chunk, is_forbidden_trailer, last_chunk
 
 MOST_TRAILER_BYTES = (8192, 0, 40, 7)
+_HEX = frozenset(b"0123456789abcdefABCDEF")
 HEAD = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -53,8 +54,35 @@ def one_input(raw: bytes) -> None:
 
 
 def _others_agree(data: bytes, ours: Read) -> None:
-    theirs = request_in(HEAD + data)
+    plain, has_blanks = without_extensions(data)
+    _is_read(request_in(HEAD + plain), ours)
+    if not has_blanks:
+        _is_read(request_in(HEAD + data), ours)
+
+
+def _is_read(theirs: Seen, ours: Read) -> None:
     require(theirs.is_whole, "h11 refuses a body that we accept, or waits for more", theirs, ours)
     require(theirs.payload == ours.payload, "h11 reads another payload", theirs, ours)
     require(theirs.trailers == fields_of(ours.trailers), "h11 reads other trailers", theirs, ours)
     require(theirs.rest == ours.excess, "h11 ends the body elsewhere", theirs, ours)
+
+
+def without_extensions(data: bytes) -> tuple[bytes, bool]:
+    """Return an accepted body without its chunk extensions, and whether one of them had blanks around.
+
+    Explained: h11 does not know the blanks that RFC 9112 section 7.1.1 lets recipients read there.
+    """
+    plain, at, has_blanks = b"", 0, False
+    while True:
+        end = data.index(b"\r\n", at) + 2
+        line, at = data[at:end], end
+        size, semicolon, _ = line.partition(b";")
+        has_blanks |= bool(semicolon) and size != size.rstrip(b" \t")
+        size = size.rstrip(b" \t\r\n") if semicolon else size.removesuffix(b"\r\n")
+        require(0 < len(size) < 16 and set(size) <= _HEX, "a chunk size that is no number", line)
+        plain += size + b"\r\n"
+        count = int(size, 16)
+        if not count:
+            return plain + data[at:], has_blanks
+        plain += data[at : at + count + 2]
+        at += count + 2

@@ -100,6 +100,13 @@ class Generous(ChunkedDecoder):
         return super().feed(data.replace(b" ", b""))
 
 
+class Shouting(ChunkedDecoder):
+    """Changes the payload."""
+
+    def feed(self, data: bytes) -> bytes:
+        return super().feed(data).upper()
+
+
 def test_a_decoder_that_depends_on_the_pieces_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fuzz.chunks, "ChunkedDecoder", Forgetful)
     assert "whole and byte by byte differ" in says(fuzz.chunks.one_input, b"5\r\nhello\r\n0\r\n\r\n")
@@ -107,7 +114,12 @@ def test_a_decoder_that_depends_on_the_pieces_is_seen(monkeypatch: pytest.Monkey
 
 def test_a_decoder_that_takes_more_than_others_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fuzz.chunks, "ChunkedDecoder", Generous)
-    assert "h11 refuses a body that we accept" in says(fuzz.chunks.one_input, b" 5\r\nhello\r\n0\r\n\r\n")
+    assert "a chunk size that is no number" in says(fuzz.chunks.one_input, b" 5\r\nhello\r\n0\r\n\r\n")
+
+
+def test_a_decoder_that_reads_other_bytes_than_h11_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzz.chunks, "ChunkedDecoder", Shouting)
+    assert "h11 reads another payload" in says(fuzz.chunks.one_input, b"5\r\nhello\r\n0\r\n\r\n")
 
 
 def test_an_end_that_is_only_looked_for_in_new_bytes_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
