@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greenproxy.protocol.body import (
+    MAX_TRAILERS,
     ChunkedDecoder,
     EofDecoder,
     LengthDecoder,
@@ -78,6 +79,17 @@ class TestChunkedDecoder:
         decoder = ChunkedDecoder(max_trailer_bytes=12)
         decoded(decoder, cut(b"0\r\nX: 1\r\nX: 2\r\n\r\n"))
         assert (decoder.is_done, len(decoder.trailers)) == (True, 12)
+
+    @pytest.mark.parametrize(("count", "is_taken"), [(MAX_TRAILERS, True), (MAX_TRAILERS + 1, False)])
+    def test_trailers_are_counted(self, count: int, is_taken: bool) -> None:
+        """Each costs as much as a field of a head; in 16 KiB there is room for thousands."""
+        decoder = ChunkedDecoder(max_trailer_bytes=16384)
+        data = b"0\r\n" + b"X: y\r\n" * count + b"\r\n"
+        if is_taken:
+            assert (decoder.feed(data), decoder.is_done, decoder.trailers) == (b"", True, b"X: y\r\n" * count)
+        else:
+            with pytest.raises(Malformed):
+                decoder.feed(data)
 
     def test_a_trailer_that_never_ends_is_refused(self) -> None:
         decoder = ChunkedDecoder(max_trailer_bytes=20)

@@ -10,6 +10,7 @@ _TRAILER = "RFC 9110 section 6.5.1"
 _PARTIAL = "RFC 9112 section 8"
 _LINE_BYTES = 4096  # the longest chunk line, its CRLF included
 _TRAILER_BYTES = 16 * 1024
+_TRAILERS = 100
 
 _BAD_SIZES = [
     b"0x5", b"+5", b"-5", b"-0", b"5 ", b" 5", b"5\t", b"\t5", b"5\x00", b"5_", b"5h", b"g", b"5.0", b"5,5", b'"5"', b"",
@@ -17,11 +18,17 @@ _BAD_SIZES = [
     b"5\x0b", b"%x" % (2**64 + 5), b"%x" % 2**64, b"%x" % 2**60, b"f" * 17, b"0" * 15 + b"5", b"0" * 4999 + b"5",
 ]  # fmt: skip
 _BAD_EXTENSIONS = {
-    "LF": b";a\nb", "CR": b";a\rb", "NUL": b";a\x00b", "LF in quotes": b';a="b\nc"', "half a quoted value": b';a="b',
+    "LF": b";a\nb",
+    "CR": b";a\rb",
+    "NUL": b";a\x00b",
+    "LF in quotes": b';a="b\nc"',
+    "half a quoted value": b';a="b',
     "no name": b";",
-    "no value": b";a=", "space before it": b" ;a", "space in it": b"; a=b", "space behind it": b";a=b ",
+    "no value": b";a=",
+    "white space before all of them": b" ;a",
+    "white space behind all of them": b";a=b ",
     "one that is too long": b";a=" + b"b" * 4096,
-}  # fmt: skip
+}
 _BROKEN = {
     "LF behind the size": b"5\nhello\r\n" + END,
     "CR behind the size": b"5\rhello\r\n" + END,
@@ -53,6 +60,7 @@ _GOOD = {
     "an extension": (b"5;a\r\nhello\r\n" + END, HELLO),
     "an extension with a value": (b"5;a=b;c=d\r\nhello\r\n" + END, HELLO),
     "an extension with a quoted value": (b'5;a="b;c=\\"d\\""\r\nhello\r\n' + END, HELLO),
+    "white space in extensions": (b"5; a = b\t;\tc\r\nhello\r\n" + END, HELLO),
     "an extension of the last chunk": (ONE_CHUNK + b"0;a=b\r\n\r\n", HELLO),
     "a line as long as may be": (b"5;a=" + b"b" * (_LINE_BYTES - 6) + b"\r\nhello\r\n" + END, HELLO),
 }
@@ -73,6 +81,7 @@ _BAD_TRAILERS = {
     "with a bare CR": b"X: a\rY: b",
     "with a parenthesis in its name": b"X(: y",
     "that is too long": b"X: " + b"y" * _TRAILER_BYTES,
+    "of too many": b"\r\n".join([b"X: y"] * (_TRAILERS + 1)),
 }
 _GOOD_TRAILERS = {
     "one trailer": [b"X-Sum: 5"],
@@ -80,6 +89,7 @@ _GOOD_TRAILERS = {
     "a digest": [b"Content-Digest: sha-256=:AA==:"],
     "a trailer without a value": [b"X-Sum:"],
     "trailers as long as may be": [b"X: " + b"y" * (_TRAILER_BYTES - 5)],
+    "as many trailers as may be": [b"X: y"] * _TRAILERS,
 }
 _ENDS_EARLY = {
     "in a size": b"5\r\nhello\r\n5",
