@@ -54,6 +54,12 @@ def _closes_10(_: bytes, ours: Reading) -> Judgement | None:
     return ours._replace(keeps_alive=False) if ours.first_line[2] == b"1.0" and ours.keeps_alive else None
 
 
+def _keeps_after_204(_: bytes, ours: Reading) -> Judgement | None:
+    announces = any(name == b"transfer-encoding" or (name == b"content-length" and int(value)) for name, value in ours.fields)
+    keeps = ours.first_line[2] == b"1.1" and b"close" not in _options(ours, b"connection")
+    return ours._replace(keeps_alive=True) if ours.first_line[0] == b"204" and announces and keeps else None
+
+
 def _knows_no_such_method(_: bytes, ours: Reading) -> Judgement | None:
     return Verdict.REFUSES if ours.first_line[0] not in _HTTPTOOLS_METHODS else None
 
@@ -140,6 +146,13 @@ H11_RESPONSES = [
         _closes_10,
         b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",
         _TEN,
+    ),
+    Difference(
+        "204 that announces a body",
+        _keeps_after_204,
+        b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n",
+        "Everybody reads no body, as RFC 9112 section 6.3 says. But a server that announces one may send it, and it would be the "
+        "answer to the next request: such a connection is not used again.",
     ),
 ]
 HTTPTOOLS_REQUESTS = [
