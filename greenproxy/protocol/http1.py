@@ -15,11 +15,17 @@ from greenproxy.protocol.fields import BLOCK, REQUEST, RESPONSE, TOKEN, VALUE, S
 from greenproxy.protocol.framing import content_length, is_chunked_request, is_chunked_response, is_continue_expected
 from greenproxy.protocol.target import authority_of, valid_host
 
+# method SP request-target SP HTTP-version CRLF (RFC 9112 section 3). The target is printable ASCII without a fragment: what it
+# means is for `target`.
 _request_line = re.compile(rb"(" + TOKEN + rb") ([\x21\x22\x24-\x7e]+) HTTP/1\.([01])\r\n").match
+# *( field-line CRLF ) CRLF (RFC 9112 section 2.1)
 _request_fields = re.compile(BLOCK + rb"\r\n").fullmatch
+# HTTP-version SP status-code [ SP [ reason-phrase ] ] CRLF, and the fields (section 4)
 _response = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: (" + VALUE + rb"))?\r\n(" + BLOCK + rb")\r\n").fullmatch
+# A version that is spelt as one (section 2.3), but not ours
 _other_version = re.compile(TOKEN + rb" [\x21\x22\x24-\x7e]+ HTTP/([0-9]\.[0-9])\r\n").match
-# What no head may contain anywhere: a line end that is not CRLF (a CR may still wait for its LF), and controls.
+# What no head may contain anywhere: a line end that is not CRLF (section 2.2; a CR may still wait for its LF), and controls
+# (RFC 9110 section 5.5). NUL, LF and CR are what smuggles; of the others only the tab is allowed.
 _find_illegal = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]").search
 
 _PLAIN = {b"host", b"content-length", b"connection"}  # special fields that change nothing of what a backend is told
@@ -28,7 +34,7 @@ BodyKind: TypeAlias = Literal["none", "length", "chunked", "eof"]
 
 
 class HeadLimits(NamedTuple):
-    """How large a head may be; 0 means no limit."""
+    """How large a head may be (RFC 9112 section 3, RFC 6585 section 5); 0 means no limit."""
 
     max_head_bytes: int = 0
     max_fields: int = 0
@@ -189,7 +195,11 @@ def _heed_target(request: RequestHead) -> None:
 
 
 def _connection(values: list[bytes], minor: int, kept: list[bytes], special: Special) -> tuple[bool, list[bytes], bytes]:
-    """Return (keep_alive, kept without what Connection names, upgrade) for the values of Connection."""
+    """Return (keep_alive, kept without what Connection names, upgrade) for the values of Connection.
+
+    `close` beats `keep-alive`, which counts in HTTP/1.0 only (RFC 9112 section 9.3). An upgrade is asked for when Connection
+    names it, and never in HTTP/1.0 (RFC 9110 section 7.8).
+    """
     if len(values) == 1 and (option := values[0].lower()) in (b"keep-alive", b"close"):  # nearly always
         return option == b"keep-alive", kept, b""
     options = list_items(values)
@@ -199,7 +209,7 @@ def _connection(values: list[bytes], minor: int, kept: list[bytes], special: Spe
 
 
 def _request_refusal(head: bytes) -> ProxyError:
-    """Return why a head that is not valid is refused: a version we do not speak has a status of its own."""
+    """Return why a head that is not valid is refused: another version has a status of its own (RFC 9110 section 15.6.6)."""
     other = _other_version(head)
     if other and other[1] not in (b"1.0", b"1.1", b"0.9") and not _find_illegal(head):
         return UnsupportedVersion()
@@ -271,7 +281,7 @@ _size_limit = lru_cache(maxsize=16)(HeadLimits)  # always the same one: 0.1 us i
 
 
 def _check_target_size(buffer: bytes | bytearray, max_uri_bytes: int) -> None:
-    """Raise UriTooLong if the target, complete or not, has more than `max_uri_bytes`."""
+    """Raise UriTooLong if the target, complete or not, has more than `max_uri_bytes` (RFC 9112 section 3)."""
     begin = buffer.find(b" ") + 1
     if not begin:
         return

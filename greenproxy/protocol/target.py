@@ -21,15 +21,22 @@ _MAX_HOST_BYTES = 262  # a name of 255, a colon, a port; longer ones are not wor
 _LABEL = rb"[-_~!$&'()*+;=0-9A-Za-z]+"
 _host = re.compile(rb"(?:" + _LABEL + rb"(?:\." + _LABEL + rb")*\.?|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{0,5}))?").fullmatch
 _absolute = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL).fullmatch
-# What a path may not hold, each for the readers who take it for something else than we do. A `%` is two hexadecimal digits
-# (RFC 3986 section 2.1), and they are not those of a NUL, of a slash, or of the backslash that some take for a slash.
-_bad_escape = re.compile(rb"%(?:(?![0-9A-Fa-f]{2})|00|2[Ff]|5[Cc])").search
-# UTF-8 in more bytes than needed (RFC 3629 section 3): lax decoders find a dot, a slash or a NUL in it.
-_overlong = re.compile(rb"%(?:[Cc][01]%[89AaBb]|[Ee]0%[89]|[Ff]0%8)").search
-# A segment that is `.` or `..` once decoded, and was not before (RFC 3986 section 6.2.2.3).
-_encoded_dots = re.compile(rb"/(?:%2[Ee]\.?|\.?%2[Ee]|%2[Ee]%2[Ee])(?=[/;]|%3[Bb]|\Z)").search
-# A folder that is nothing but a parameter, `/;x/`: servers that cut parameters off have an empty segment there. (`/;x` at the
-# end is a session's id.)
+# What a raw path may not hold, since readers differ on what it is.
+_ambiguous = re.compile(
+    rb"""
+      %(?![0-9A-Fa-f]{2})                               # no escape                               (RFC 3986 section 2.1)
+    | %00                                               # some end the path at a NUL
+    | %2[Ff]                                            # a slash, or a part of a segment         (section 2.2)
+    | \\ | %5[Cc]                                       # no sign of a URI; to some it is a slash (section 3.3)
+    | %[Cc][01]%[89AaBb] | %[Ee]0%[89] | %[Ff]0%8       # more bytes of UTF-8 than it takes: to some a dot or a slash
+                                                        #                                         (RFC 3629 section 3)
+    | /(?: %2[Ee]\.? | \.%2[Ee] | %2[Ee]%2[Ee] )(?= [/;] | %3[Bb] | \Z )
+                                                        # `.` or `..` once decoded, but not before (section 6.2.2.3)
+    """,
+    re.VERBOSE,
+).search
+# A folder that is nothing but a parameter, `/;x/`: servers that cut parameters off (RFC 3986 section 3.3) have an empty segment
+# there. (`/;x` at the end is a session's id.)
 _parameter_folder = re.compile("/;[^/]*/").search
 
 
@@ -47,13 +54,15 @@ class Target(NamedTuple):
 
 
 def parse_target(target: bytes, method: bytes) -> Target:
-    """Return what `target` means: origin-form, absolute-form (http, https), `*` (OPTIONS) or authority-form (CONNECT).
+    """Return what `target` means (RFC 9112 sections 3.2.1 to 3.2.4).
+
+    That is origin-form, absolute-form (http, https), authority-form (CONNECT) or asterisk-form (OPTIONS).
 
     Raises BadRequest for any other form and for a path that could be read in two ways.
     """
     if target[:1] == b"/" and method != b"CONNECT":
         return _remembered_path(target) if len(target) <= _MAX_REMEMBERED_BYTES else _origin_form(target)
-    if b"#" in target:
+    if b"#" in target:  # never sent (RFC 9110 section 7.1)
         raise BadRequest("The request target has a fragment.")
     if method == b"CONNECT":
         if not _has_port(target) or not valid_host(target):
@@ -65,7 +74,7 @@ def parse_target(target: bytes, method: bytes) -> Target:
     if absolute is None:
         raise BadRequest("The request target has no form that is served here.")
     authority, rest = absolute
-    if not rest and method == b"OPTIONS":  # RFC 9112 section 3.2.4
+    if not rest and method == b"OPTIONS":  # about the server, as `*` is (RFC 9112 section 3.2.4)
         return Target("*", "", b"*", authority)
     origin_form = rest if rest[:1] == b"/" else b"/" + rest
     raw_path, _, query = origin_form.partition(b"?")
@@ -103,15 +112,10 @@ def _has_port(authority: bytes) -> bool:
 
 
 def _resolved(raw_path: bytes) -> str:
-    """Return the path that routes see."""
-    if b"\\" in raw_path:  # no sign of a path (RFC 3986 section 3.3), and browsers read a slash (WHATWG URL section 4.4)
+    """Return the path that routes see: decoded (RFC 3986 section 6.2.2.2), without dots. Raises BadRequest."""
+    if (b"%" in raw_path or b"\\" in raw_path) and _ambiguous(raw_path):
         raise BadRequest("The path of the request is not valid.")
-    if b"%" in raw_path:
-        if _bad_escape(raw_path) or _encoded_dots(raw_path) or _overlong(raw_path):
-            raise BadRequest("The path of the request is not valid.")
-        path = unquote_to_bytes(raw_path).decode("utf-8", "surrogateescape")
-    else:
-        path = raw_path.decode("latin-1")
+    path = (unquote_to_bytes(raw_path) if b"%" in raw_path else raw_path).decode("utf-8", "surrogateescape")
     if "/;" in path and _parameter_folder(path):
         raise BadRequest("The path of the request is not valid.")
     if "/." in path or "//" in path:

@@ -195,6 +195,7 @@ _OTHERS = {
     b"/admin;x/": _MATRIX,
     b"/admin;/x": _MATRIX,
     b"/admin%3b/": _NAME,
+    b"//a/admin/": "doubled slashes are one: an origin-form is no reference with a host (RFC 9112 section 3.2.1)",
     b"/admin/../public": _LEFT,
     b"/admin/x/../../public": _LEFT,
     b"/a/../b": _LEFT,
