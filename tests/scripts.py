@@ -106,18 +106,19 @@ class Connection:
 
     def rest_of(self, request: Received) -> Received:
         """Read the body of a request whose head was recorded; the record is completed."""
-        whole = self._with_body(request)
+        whole = self.with_body(request)
         with self.backend.changed:
             self.backend.requests[self.backend.requests.index(request)] = whole
             self.backend.changed.notify_all()
         return whole
 
     def _finished(self, request: Received) -> Received:
-        whole = self._with_body(request)
+        whole = self.with_body(request)
         self.backend.record(whole)
         return whole
 
-    def _with_body(self, request: Received) -> Received:
+    def with_body(self, request: Received) -> Received:
+        """Read the body of a request whose head came, and return all of it; nothing is recorded."""
         self.served += 1
         if (request.get("transfer-encoding") or "").lower() == "chunked":
             return self._chunked(request)

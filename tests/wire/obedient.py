@@ -91,8 +91,7 @@ class Call:
         """Read the rest of the request; a client that waits is told to go on, unless it has been told otherwise."""
         if goes_on and self.head.get("expect") is not None:
             self.conn.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self.conn.backend.record(self.head)
-        whole = self.conn.rest_of(self.head)
+        whole = self.conn.with_body(self.head)
         self.ledger.note(Seen(self.number, whole.method, whole.body, whole.trailers))
 
     def body(self, text: str = "") -> bytes:
