@@ -268,7 +268,7 @@ def assert_seen(due: list[Due], seen: list[Seen], *, is_complete: bool) -> None:
 def run(stage: Stage, said: list[Said], feed: str, *, is_warm: bool, dice: random.Random, leaves: str = "") -> None:
     """Have one conversation and compare everything with the model."""
     stage.begin(is_warm=is_warm)
-    numbers = [f"n{next(NUMBERS)}" for _ in said]
+    numbers = [f"n{next(NUMBERS):06d}" for _ in said]
     due = Model(int(is_warm)).predict(said, numbers)
     with RawClient(stage.proxy.address(), timeout=8.0) as client:
         talk = Talk(client, said, numbers, due)
@@ -290,12 +290,12 @@ def run(stage: Stage, said: list[Said], feed: str, *, is_warm: bool, dice: rando
     said=CONVERSATIONS,
     is_warm=st.booleans(),
     leaves=st.sampled_from(["", "in its head", "in its body", "in chunks"]),
-    dice=st.randoms(use_true_random=False),
+    seed=st.integers(0, 1 << 16),
 )
 def test_a_conversation_goes_as_the_model_says(
-    stage: Stage, feed: str, said: list[Said], is_warm: bool, leaves: str, dice: random.Random
+    stage: Stage, feed: str, said: list[Said], is_warm: bool, leaves: str, seed: int
 ) -> None:
-    run(stage, said, feed, is_warm=is_warm, dice=dice, leaves=leaves)
+    run(stage, said, feed, is_warm=is_warm, dice=random.Random(seed), leaves=leaves)
 
 
 @pytest.mark.parametrize("act", sorted(ACTS))
