@@ -2,7 +2,8 @@
 
 The requests that a slow and simple reader finds in the bytes, one after the other, are the ones that backends must be sent,
 in their order; every one gets its own answer; and nothing is served behind bytes that were refused. `kind` says how
-the client ends, whether it is trusted, and whether it stops reading; `mode` is where the backends' answers begin.
+the client ends, whether it is trusted, whether it stops reading, and whether a middleware touches the fields; `mode` is
+where the backends' answers begin.
 """
 
 from __future__ import annotations
@@ -152,8 +153,7 @@ def one_input(raw: bytes) -> None:
 
 
 def _judge(case: Case, reading: Reading, split: list[bytes]) -> None:
-    is_trusted = bool(case.kind & 4)
-    it = house(is_trusted=is_trusted)
+    it = house(is_trusted=bool(case.kind & 4), touches=bool(case.kind & 16))
     backends = _Backends(case.mode)
     room = case.sizes[0] * 2 if case.kind & 8 else None  # the client breaks the connection behind so many bytes
     client = FedStream(split, tuple(End)[case.kind % 3], it.errands, room)
@@ -216,11 +216,17 @@ def _is_request(wanted: Wanted, sent: bytes) -> None:
     require(seen.payload == wanted.payload, "another payload", seen, wanted)
     if head.is_chunked:
         require(seen.trailers == fields_of(wanted.trailers), "other trailers", seen, wanted)
-    theirs = [field for field in fields_of(head.forwarded) if field[0] not in _FRAMING]
+    theirs = [field for field in fields_of(head.forwarded) if field[0] not in _CHANGED and not _is_twin(field[0], seen)]
     require([field for field in seen.fields if field in theirs][: len(theirs)] == theirs, "other fields", seen.fields, theirs)
 
 
-_FRAMING = (b"content-length", b"transfer-encoding", b"expect")
+_CHANGED = (b"content-length", b"transfer-encoding", b"expect", b"x-touched")
+
+
+def _is_twin(name: bytes, seen: Seen) -> bool:
+    """Explained: what a middleware touched goes on without fields that are spelt like another one, save for underscores."""
+    dashed = name.replace(b"_", b"-")
+    return dashed != name and bool(seen.values(b"x-touched")) and bool(seen.values(dashed))
 
 
 def _one_answer_each(reading: Reading, told: list[Seen], client: FedStream) -> None:

@@ -46,9 +46,12 @@ class _Complaints(logging.Handler):
 
 
 class House:
-    """`backends` are the streams that were opened to the backend, `reasons` how the exchanges ended: of the last client."""
+    """`backends` are the streams that were opened to the backend, `reasons` how the exchanges ended: of the last client.
 
-    def __init__(self, *, is_trusted: bool) -> None:
+    `is_trusted`: what the client says of earlier hops is believed. `touches`: a middleware looks at the fields.
+    """
+
+    def __init__(self, *, is_trusted: bool, touches: bool) -> None:
         self.errands = Errands()
         self.backends: list[FedStream] = []
         self.reasons: list[str] = []
@@ -61,10 +64,12 @@ class House:
         self._upstream = Upstream(settings, cast(Resolver, None), None, log, dial=self._connect)
         self._backend = self._upstream.backends[0]
         self._backend.moved((_ADDRESS,), "")
-        proxy = ReverseProxy(self._upstream, RelaySettings(), self.errands, via=True, replaces_host=False)
+        self._proxy = ReverseProxy(self._upstream, RelaySettings(), self.errands, via=True, replaces_host=False)
         services = Services(self.errands, Funnel(self._count, None, log), _page, lambda: None)
         networks = (ip_network("192.0.2.0/24"),) if is_trusted else ()
-        self._front = Front(ListenerSettings(name="web", trusted_proxies=networks), proxy, services)
+        self._front = Front(
+            ListenerSettings(name="web", trusted_proxies=networks), self._touched if touches else self._proxy, services
+        )
 
     def serve(self, client: FedStream, dial: Dial) -> None:
         """Serve one client until it has said everything. Raises Disagreement when something is left, or went wrong inside."""
@@ -97,6 +102,13 @@ class House:
         require(self._backend.pool.idle == open_streams, "a connection that nobody has is open", open_streams)
         waiting = [*self._front.idle, *self._front.reading]
         require(not waiting or not client.is_closed, "a closed connection waits still", waiting)
+
+    def _touched(self, request: Request) -> Response:
+        """As a middleware does that looks at the fields: both heads are then put together again from what it may have changed."""
+        request.headers["X-Touched"] = "yes"
+        response = self._proxy(request)
+        response.headers["X-Touched"] = "yes"
+        return response
 
     def _connect(self, _address: object, _limit: object) -> Stream:
         assert self._dial is not None

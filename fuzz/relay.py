@@ -68,25 +68,27 @@ def one_input(raw: bytes) -> None:
     """Ask one question. Raises Disagreement."""
     case = Case.of(raw)
     asked = REQUESTS[case.kind % len(REQUESTS)]
-    end = tuple(End)[case.mode % 3]
-    is_warm = bool(case.mode & 64)
-    room = case.sizes[0] if case.mode >= 128 and not is_warm else None  # the backend stops reading after as many bytes
     forget()
     expected = answers.read([case.data], asked.method)
     for split in case.splits().values():
         forget()
-        _Exchange(asked, expected, end, room, is_warm=is_warm).judge(split)
+        _Exchange(asked, expected, case.mode).judge(split)
 
 
 class _Exchange:
-    """One run: what was asked, what the backend's bytes mean, and how they end."""
+    """One run: what was asked, what the backend's bytes mean, and how they end.
 
-    def __init__(self, asked: Asked, expected: answers.Read, end: End, room: int | None, *, is_warm: bool) -> None:
+    Of `mode` 3 is how the backend ends, 28 after how many times 16 bytes it stops reading if 128 is set, 32 whether a
+    middleware touches the fields, 64 whether the connection has served a request before.
+    """
+
+    def __init__(self, asked: Asked, expected: answers.Read, mode: int) -> None:
         self.asked = asked
         self.expected = expected
-        self.end = end
-        self.room = room
-        self.is_warm = is_warm
+        self.end = (End.CLOSE, End.RESET, End.SILENCE, End.CLOSE)[mode & 3]
+        self.touches = bool(mode & 32)
+        self.is_warm = bool(mode & 64)
+        self.room = (mode & 28) * 16 if mode & 128 and not self.is_warm else None
 
     @property
     def state(self) -> str:
@@ -103,7 +105,7 @@ class _Exchange:
 
     def judge(self, split: list[bytes]) -> None:
         """Let it happen, and look at every side of it."""
-        it = house(is_trusted=False)
+        it = house(is_trusted=False, touches=self.touches)
         warm_up = [[_HONEST]] if self.is_warm else []
         first = _Backend([*warm_up, split], self.end, it.errands, self.room)
         client = FedStream(self._client_says(), End.CLOSE, it.errands)
@@ -256,7 +258,7 @@ class _Backend(FedStream):
         return sent
 
 
-_OURS = {b"date", b"connection", b"transfer-encoding", b"content-length", b"upgrade"}
+_OURS = {b"x-touched", b"date", b"connection", b"transfer-encoding", b"content-length", b"upgrade"}
 
 
 def _is_page(told: Seen) -> bool:

@@ -20,7 +20,7 @@ import tests.wire
 from fuzz.situations import SIZES, name_of, write_situations
 from fuzz.targets import FOLDER, SEEDS, TARGETS
 
-_KINDS = {"heads": 5, "chunks": 4, "answers": 5, "relay": 16, "connection": 16, "chain": 6}
+_KINDS = {"heads": 5, "chunks": 4, "answers": 5, "relay": 16, "connection": 32, "chain": 6}
 _MOST_BYTES = 1500  # what is longer tests a limit, and is tested with other limits here
 _CHAINS = (
     b"for=192.0.2.1;proto=https;by=_x", b'for="[2001:db8::1]:80", for=unknown', b'for="a\\"b,c;d" , ;;for=10.0.0.2\nFOR=10.0.0.3',

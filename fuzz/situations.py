@@ -19,8 +19,7 @@ _CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n
 _LAST = b"0\r\n\r\n"
 _TRAILERS = b"0\r\nX-Sum: 1\r\n\r\n"
 _UNTIL_END = b"HTTP/1.1 200 OK\r\nX-A: b\r\n\r\nhello"
-_CLOSE, _RESET, _SILENCE, _DEAF = 0, 1, 2, 194
-_WARM_CLOSE, _WARM_RESET = 66, 64
+_CLOSE, _RESET, _SILENCE, _TOUCHED, _WARM, _DEAF = 0, 1, 2, 32, 64, 128
 _GET11, _HEAD11, _GET10, _KEPT10, _TE, _POST, _CHUNKS, _LATER, _LATE_CHUNKS, _EXPECT, _EXPECT_CHUNKS, _UPGRADE = range(12)
 _GONE, _GONE_IN_CHUNKS, _HEAD10 = 13, 14, 15
 
@@ -29,6 +28,12 @@ def _switch(protocol: bytes) -> bytes:
     return b"HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: %b\r\n\r\nraw" % protocol
 
 
+_TOUCHABLE = (
+    _OK,
+    _CHUNKED + _TRAILERS,
+    b"HTTP/1.1 304 Not\r\nConnection: X-A\r\nX-A: b\r\nETag:  x \r\n\r\n",
+    b"HTTP/1.1 200\r\nX-A: b\r\nx-a: \xff\r\nContent-Length: 00002\r\n\r\nok",
+)
 RELAY: Rows = [
     *[(kind, end, _SHORT) for kind in (_GET11, _GET10, _KEPT10) for end in (_CLOSE, _RESET, _SILENCE)],
     *[(kind, end, _CHUNKED) for kind in (_GET11, _GET10, _KEPT10) for end in (_CLOSE, _RESET, _SILENCE)],
@@ -60,9 +65,10 @@ RELAY: Rows = [
     (_GET11, _CLOSE, b"HTTP/1.1 101 S\r\n\r\n" + _OK),
     (_UPGRADE, _CLOSE, _OK),
     *[(kind, end, _OK) for kind in (_GONE, _GONE_IN_CHUNKS) for end in (_CLOSE, _SILENCE)],
-    *[(kind, _DEAF, _OK) for kind in (_POST, _LATER, _LATE_CHUNKS)],
-    *[(kind, end, b"") for kind in range(16) for end in (_WARM_CLOSE, _WARM_RESET)],
-    *[(kind, _WARM_CLOSE, data) for kind in (_GET11, _POST) for data in (_OK, _OK + _OK, _SHORT, b"HTTP/1.1 2")],
+    *[(kind, _DEAF | room, _OK) for kind in (_POST, _LATER, _LATE_CHUNKS) for room in (0, 12, 16, 20)],
+    *[(kind, _TOUCHED | _SILENCE, data) for kind in (_GET11, _HEAD11, _GET10, _LATE_CHUNKS, _TE) for data in _TOUCHABLE],
+    *[(kind, _WARM | end, b"") for kind in range(16) for end in (_CLOSE, _RESET)],
+    *[(kind, _WARM, data) for kind in (_GET11, _POST) for data in (_OK, _OK + _OK, _SHORT, b"HTTP/1.1 2")],
     (_POST, _SILENCE, b"HTTP/1.1 502 Bad\r\nContent-Length: 2\r\n\r\nno"),
 ]
 
@@ -104,6 +110,10 @@ CONNECTION: Rows = [
     (_CLOSE, 0, _get(start=b"CONNECT a:443 HTTP/1.1") + _GET),
     (_CLOSE, 0, _get(b"Max-Forwards: 0", start=b"OPTIONS * HTTP/1.1") + _GET),
     (_CLOSE, 0, _get(b"Max-Forwards: 1", start=b"TRACE /a HTTP/1.1") + _GET),
+    (_CLOSE, 0, _get(b"Max-Forwards: 0", _SIZED, start=b"OPTIONS * HTTP/1.1") + b"hello" + _GET),
+    (_CLOSE, 0, _get(b"Max-Forwards: 0", _CODED, start=b"OPTIONS * HTTP/1.1") + b"x\r\n" + _GET),
+    *[(16, 0, data) for data in (_post(_CODED, body=b"5\r\nhello\r\n" + _TRAILERS) + _GET, _post(_SIZED, body=b"he"), _MIXED)],
+    (20, 0, _get(b"X-Forwarded-Port: 1", b"X_A: 1", b"x-a: 2", b"Connection: X-B", b"X-B: 1", b"Via: 1.0 x") + _GET),
     *[(8, answer, _GET * 3) for answer in range(4)],
     (4, 0, _get(b"X-Forwarded-For: 192.0.2.9", b"X_Forwarded_For: x", start=b"GET http://b/x HTTP/1.1") + _GET),
     (_CLOSE, 0, _get(b"Connection: close, X-A, Host", b"X-A: b") + _GET),
