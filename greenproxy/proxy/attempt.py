@@ -13,6 +13,7 @@ from time import monotonic
 from greenproxy.config.settings import RelaySettings
 from greenproxy.deadline import NEVER, Deadline, Limit, Patience
 from greenproxy.errors import (
+    RETRY_STATUSES,
     BackendClosed,
     BackendInvalid,
     BackendReset,
@@ -36,6 +37,7 @@ READ_BYTES = 32 * 1024  # heads, and bodies that come with them
 MAX_HEAD_BYTES = 64 * 1024
 MAX_TRAILER_BYTES = 16 * 1024
 _FOREVER = float("inf")
+_MAY_BE_DISCARDED = min(RETRY_STATUSES)
 MAX_INTERIM = 32  # interim responses to one request; more is a flood
 
 
@@ -88,7 +90,7 @@ class Attempt:
     """
 
     __slots__ = (
-        "_deadline", "_interim", "_is_responding", "_is_reusable", "_lease", "_limit", "_outgoing", "_request",
+        "_deadline", "_interim", "_is_responding", "_is_reusable", "_lease", "_limit", "_outgoing", "_request", "_stands",
         "_stream_upload", "_terms", "_upload", "_was_broken_off", "was_answered", "was_passed_on", "was_written",
     )  # fmt: skip
 
@@ -102,6 +104,7 @@ class Attempt:
         self._stream_upload: Upload | None = None  # the one that takes bytes from the client, also when it has ended
         self._is_responding = True
         self._is_reusable = True
+        self._stands = True  # whoever is told of the response, nobody else will be asked
         self._limit: AnswerLimit | None = None  # where there is an upload
         self._interim = 0
         self._was_broken_off = False  # sending failed
@@ -267,10 +270,10 @@ class Attempt:
 
     def _body(self, head: ResponseHead, rest: bytes, stream: Stream) -> bytes | RelayBody:
         """Return the body itself when all of it is here, else one that reads it from the backend."""
-        if self._outgoing.expects_continue and self._upload is not None:
-            # The client was told the outcome before it sent its body: it may never send it now.
-            self._is_reusable = False
-            self._request.body.cancel()
+        if head.status >= _MAY_BE_DISCARDED:
+            self._stands = False
+        elif self._upload is not None:
+            self._spare_body()
         kind = response_body_kind(head, self._request.method.encode("latin-1"))
         if kind == "length" and len(rest) >= (length := head.content_length or 0):
             self._response_ended(head.keep_alive and len(rest) == length)
@@ -313,7 +316,21 @@ class Attempt:
             raise BackendInvalid("The backend switched to a protocol that nobody asked for.")
         return Tunnel(stream, rest, lambda: self._response_ended(False))
 
+    def _spare_body(self) -> None:
+        """A client that waits for a 100 (Continue) is told the outcome instead: it may never send its body now."""
+        if self._outgoing.expects_continue and self._upload is not None:
+            self._is_reusable = False
+            self._request.body.cancel()
+
     # -------------------------------------------------------------- the end of the lease
+
+    def keep(self) -> None:
+        """Let a response stand that could have been discarded: what has not come of the body is for no other backend."""
+        self._stands = True
+        self._spare_body()
+        if not self._is_reusable:
+            self._stop_upload(for_good=True)
+            self._settle()
 
     def discard(self, response: Response) -> None:
         """Throw the response away, so that the request can be sent elsewhere. Never waits.
@@ -355,7 +372,7 @@ class Attempt:
             return
         if not self._is_reusable:
             self._lease = None
-            self._stop_upload(for_good=True)
+            self._stop_upload(for_good=self._stands)
             lease.drop()
         elif self._upload is None:
             self._lease = None

@@ -104,7 +104,10 @@ class ReverseProxy:
                 backend = lease.backend
                 trace.backend = backend.label
                 response = attempt.run(lease)
-                if response.status < 502 or not tries_left or not self._rejects(response, request, attempt, (*tried, backend)):
+                if response.status < 502:
+                    return response
+                if not tries_left or not self._rejects(response, request, attempt, (*tried, backend)):
+                    attempt.keep()
                     return response
                 is_fresh, reason = False, str(response.status)
             except ProxyError as error:

@@ -42,6 +42,8 @@ class LateBody(ComingBody):
         self._waiting: Any = None
 
     def __iter__(self) -> Iterator[bytes]:
+        if self.cancelled:
+            raise BodyCancelled()
         self._waiting = getcurrent()
         try:
             self.go.wait()
