@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from operator import itemgetter
 from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 from greenproxy.errors import BackendInvalid, BadRequest, HeadTooLarge, ProxyError, UnsupportedVersion, UriTooLong
@@ -109,7 +110,7 @@ def parse_request_head(head: bytes, limits: HeadLimits = NO_LIMITS) -> RequestHe
     """
     line = _request_line(head)
     if line is None:
-        raise _request_refusal(head)
+        raise _request_refusal(head, limits)
     request = RequestHead()
     request.method, request.target, minor = line.groups()
     if limits.max_uri_bytes and len(request.target) > limits.max_uri_bytes:
@@ -208,10 +209,12 @@ def _connection(values: list[bytes], minor: int, kept: list[bytes], special: Spe
     return keep_alive, without_nominated(kept, options), upgrade
 
 
-def _request_refusal(head: bytes) -> ProxyError:
+def _request_refusal(head: bytes, limits: HeadLimits) -> ProxyError:
     """Return why a head that is not valid is refused: another version has a status of its own (RFC 9110 section 15.6.6)."""
+    if fault := _first_fault(head, limits):
+        return fault
     other = _other_version(head)
-    if other and other[1] not in (b"1.0", b"1.1", b"0.9") and not _find_illegal(head):
+    if other and other[1] not in (b"1.0", b"1.1", b"0.9"):
         return UnsupportedVersion()
     return BadRequest()
 
@@ -252,17 +255,16 @@ def find_head_end(buffer: bytes | bytearray, limits: HeadLimits = NO_LIMITS, sea
     """
     end = buffer.find(b"\r\n\r\n", searched - 3 if searched > 3 else 0) + 4
     if end == 3:
-        if _find_illegal(buffer, searched - 1 if searched else 0) or buffer[:1] == b"\r":
-            raise BadRequest
-        if limits.max_uri_bytes and len(buffer) > limits.max_uri_bytes:
-            _check_target_size(buffer, limits.max_uri_bytes)
-        if limits.max_head_bytes and len(buffer) >= limits.max_head_bytes:
-            raise HeadTooLarge
+        if (
+            buffer[:1] == b"\r"
+            or _find_illegal(buffer, searched - 1 if searched else 0)
+            or (len(buffer) > limits.max_uri_bytes > 0 and _is_target_long(buffer, limits.max_uri_bytes))
+            or len(buffer) >= limits.max_head_bytes > 0
+        ):
+            raise _first_fault(buffer, limits) or BadRequest()
         return -1
-    if limits.max_head_bytes and end > limits.max_head_bytes:
-        if limits.max_uri_bytes:
-            _check_target_size(buffer, limits.max_uri_bytes)
-        raise HeadTooLarge
+    if end > limits.max_head_bytes > 0:
+        raise _first_fault(buffer, limits) or HeadTooLarge()
     return end
 
 
@@ -280,17 +282,34 @@ def find_response_head_end(buffer: bytes | bytearray, max_head_bytes: int = 0, s
 _size_limit = lru_cache(maxsize=16)(HeadLimits)  # always the same one: 0.1 us instead of 0.3
 
 
-def _check_target_size(buffer: bytes | bytearray, max_uri_bytes: int) -> None:
-    """Raise UriTooLong if the target, complete or not, has more than `max_uri_bytes` (RFC 9112 section 3)."""
+def _first_fault(buffer: bytes | bytearray, limits: HeadLimits) -> ProxyError | None:
+    """Return what is wrong with a head, complete or not, as far as that takes no grammar to see.
+
+    Of several faults it is the one that a reader of single bytes meets first, so that the answer does not depend on how they
+    arrive.
+    """
+    faults: list[tuple[int, type[ProxyError]]] = []  # after how many bytes, and what
+    if buffer[:1] == b"\r":  # an empty line, which section 2.2 would let us skip
+        faults.append((1, BadRequest))
+    if illegal := _find_illegal(buffer):
+        faults.append((illegal.start() + (2 if illegal[0] == b"\r" else 1), BadRequest))
+    if limits.max_uri_bytes and _is_target_long(buffer, limits.max_uri_bytes):
+        faults.append((buffer.find(b" ") + 1 + limits.max_uri_bytes + 1, UriTooLong))
+    if len(buffer) >= limits.max_head_bytes > 0 and buffer.find(b"\r\n\r\n", 0, limits.max_head_bytes) < 0:
+        faults.append((limits.max_head_bytes, HeadTooLarge))
+    return min(faults, key=itemgetter(0))[1]() if faults else None
+
+
+def _is_target_long(buffer: bytes | bytearray, max_uri_bytes: int) -> bool:
+    """Tell whether the target, complete or not, has more than `max_uri_bytes` (RFC 9112 section 3)."""
     begin = buffer.find(b" ") + 1
     if not begin:
-        return
+        return False
     line_end = buffer.find(b"\r", begin)
     end = buffer.find(b" ", begin, line_end if line_end >= 0 else len(buffer))
     if end < 0:
         end = line_end if line_end >= 0 else len(buffer)
-    if end - begin > max_uri_bytes:
-        raise UriTooLong
+    return end - begin > max_uri_bytes
 
 
 # ------------------------------------------------------------------ responses

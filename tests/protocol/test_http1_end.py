@@ -6,13 +6,14 @@ from collections.abc import Iterable
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from greenproxy.errors import BackendInvalid, BadRequest, HeadTooLarge, ProxyError, UriTooLong
 from greenproxy.protocol.body import Malformed
-from greenproxy.protocol.http1 import HeadLimits, find_head_end, find_response_head_end
+from greenproxy.protocol.http1 import NO_LIMITS, HeadLimits, find_head_end, find_response_head_end
 from tests.protocol.cases import request
 from tests.protocol.messages import requests
-from tests.protocol.reading import byte_by_byte, read_request, whole
+from tests.protocol.reading import NEXT, byte_by_byte, read_request, whole
 
 
 class TestArrival:
@@ -21,10 +22,30 @@ class TestArrival:
     def test_the_verdict_on_a_request_does_not_depend_on_how_it_arrives(self, data: bytes) -> None:
         assert self.verdict(whole(data)) == self.verdict(byte_by_byte(data))
 
+    @settings(max_examples=300, deadline=None)
+    @given(requests(), st.builds(HeadLimits, st.integers(0, 120), st.integers(0, 4), st.integers(0, 20)))
+    def test_nor_does_it_with_limits(self, data: bytes, limits: HeadLimits) -> None:
+        assert self.verdict(whole(data + NEXT), limits) == self.verdict(byte_by_byte(data + NEXT), limits)
+
+    @pytest.mark.parametrize(
+        ("data", "refusal"),
+        [
+            (b"GET / HTTP/1.1\nX: " + b"y" * 300 + b"\r\n\r\n", BadRequest),  # a bare LF, then too long a head
+            (b"GET / HTTP/1.1\r\nX: " + b"y" * 300 + b"\n\r\n\r\n", HeadTooLarge),
+            (b"GET /" + b"y" * 50 + b" HTTP/1.1\nX: y\r\n\r\n", UriTooLong),  # too long a target, then a bare LF
+            (b"GET /" + b"y" * 50 + b" HTTP/1.2\r\n\r\n", UriTooLong),
+            (b"GET /\x00" + b"y" * 50 + b" HTTP/1.1\r\n\r\n", BadRequest),
+            (b"\r\nGET /" + b"y" * 300, BadRequest),
+        ],
+    )
+    def test_of_several_faults_the_first_is_told(self, data: bytes, refusal: type[ProxyError]) -> None:
+        limits = HeadLimits(max_head_bytes=200, max_uri_bytes=40)
+        assert self.verdict(whole(data), limits) is self.verdict(byte_by_byte(data), limits) is refusal
+
     @staticmethod
-    def verdict(pieces: Iterable[bytes]) -> object:
+    def verdict(pieces: Iterable[bytes], limits: HeadLimits = NO_LIMITS) -> object:
         try:
-            message = read_request(pieces)
+            message = read_request(pieces, limits)
         except (ProxyError, Malformed) as refusal:
             return type(refusal)
         return message.head and message.head.block, message.payload, message.trailers, message.excess, message.is_done
