@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from tests.wire import responses
 from tests.wire.requests import ALL
 from tests.wire.requests.pipelines import PIPELINES
 
@@ -25,3 +26,9 @@ def test_every_request_stands_once() -> None:
 def test_every_case_names_its_rule() -> None:
     assert [case.name for case in ALL if not case.rule] == []
     assert [case.name for case in PIPELINES if not case.rule] == []
+
+
+def test_every_answer_stands_once_and_names_its_rule() -> None:
+    assert _twice([case.name for case in responses.ALL]) == []
+    assert _twice([(case.data, *case[4:]) for case in responses.ALL]) == []
+    assert [case.name for case in responses.ALL if not case.rule] == []

@@ -103,7 +103,6 @@ CASES: list[Case] = [
         _PERSISTENCE,
         FIN,
     ),
-    Case("close, and the connection stays open", _with(b"Connection: close"), Whole(HELLO), _PERSISTENCE),
     Case(
         "close on a 204",
         head(b"Connection: close", start=b"HTTP/1.1 204 No Content"),

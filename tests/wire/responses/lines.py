@@ -94,7 +94,6 @@ CASES: list[Case] = [
     *all_bad(_LINE, ((name, head(line, LENGTH) + HELLO) for name, line in _NAMES.items())),
     *all_bad(_FOLD, _FOLDS.items()),
     *(good(name, head(line, LENGTH) + HELLO, _VALUE, has=(seen,)) for name, (line, seen) in _VALUES.items()),
-    good("a plain answer", sized(), _START),
     good("the same field twice", head(b"X: 1", b"X: 2", LENGTH) + HELLO, _NAME, has=("X: 1", "X: 2")),
     good(
         "two cookies",
