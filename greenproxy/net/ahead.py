@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from time import monotonic
 from typing import Protocol
 
-from greenproxy.deadline import Patience
+from greenproxy.deadline import Limit, Patience
 from greenproxy.errors import ProxyError, SendTimeout
 from greenproxy.net.stream import Stream
 
@@ -34,7 +34,6 @@ class NoHold:
 class Source(Protocol):
     """Where the bytes come from: see `net.relay.RelayBody`."""
 
-    stream: Stream
     patience: Patience
     ahead_bytes: int
     hold: Hold
@@ -43,6 +42,8 @@ class Source(Protocol):
     def is_over(self) -> bool: ...
 
     def take_now(self, max_bytes: int) -> bytes | None: ...
+
+    def wait_beside(self, client: Stream, limit: Limit) -> None: ...
 
 
 class Ahead:
@@ -71,7 +72,7 @@ class Ahead:
             if source.is_over:
                 self._client.wait_writable(self._patience)
             elif room > 0:
-                self._client.wait_writable_or(source.stream, self)
+                source.wait_beside(self._client, self)
                 self._fetch(room)
             else:
                 with source.hold.waiting(SendTimeout, self._client.unsent_bytes):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from greenproxy.deadline import Patience
+from greenproxy.deadline import Limit, Patience
 from greenproxy.errors import BackendInvalid, BackendReset, ProxyError
 from greenproxy.net.ahead import Hold, NoHold
 from greenproxy.net.stream import Stream
@@ -75,10 +75,11 @@ class RelayBody:
     def take_ready(self) -> bytes:
         """Return the payload that came with the head, without waiting."""
         first, self._first = self._first, b""
+        self._end_if_done()
         return first
 
     def __iter__(self) -> Iterator[bytes]:
-        first, self._first = self._first, b""
+        first = self.take_ready()
         if first:
             yield first
         while (piece := self._next()) is not None:
@@ -87,11 +88,11 @@ class RelayBody:
 
     def _next(self) -> bytes | None:
         """Return the next payload bytes (b"" for none yet), None at the end."""
-        decoder = self._decoder
-        if decoder.is_done:
-            self._end(is_complete=not decoder.excess)  # bytes behind the end are nothing to build on
+        if self._decoder.is_done:
             return None
-        return self._receive(READ_BYTES, waits=True)
+        piece = self._receive(READ_BYTES, waits=True)
+        self._end_if_done()
+        return piece
 
     def take_now(self, max_bytes: int) -> bytes | None:
         """Return payload bytes (b"" for none yet) of at most `max_bytes` that have arrived, None when nothing has.
@@ -99,9 +100,23 @@ class RelayBody:
         Raises as iterating does. Does not wait: look at `is_over` behind it.
         """
         data = self._receive(min(max_bytes, READ_BYTES), waits=False)
-        if self._decoder.is_done:
-            self._end(is_complete=not self._decoder.excess)
+        self._end_if_done()
         return data
+
+    def wait_beside(self, client: Stream, limit: Limit) -> None:
+        """Wait until something may have arrived, or until `client` may take more. Raises as iterating does, and `limit.late()`.
+
+        An OSError is the client's.
+        """
+        try:
+            client.wait_writable_or(self.stream, limit)
+        except ProxyError as error:
+            self._failed(error)
+            raise
+        except OSError as error:
+            if not self.stream.is_closed:
+                raise
+            raise self._failure(BackendReset(f"The backend's connection was closed: {error}")) from error
 
     def _receive(self, max_bytes: int, *, waits: bool) -> bytes | None:
         """Return payload bytes; None at the end, or when nothing has arrived."""
@@ -131,6 +146,11 @@ class RelayBody:
             raise BackendReset("The backend closed the connection in the middle of its answer.")
         finish()
         self._end(is_complete=True)
+
+    def _end_if_done(self) -> None:
+        """Let go of the backend with its last byte: the client may take its time to read that."""
+        if self._decoder.is_done:
+            self._end(is_complete=not self._decoder.excess)  # bytes behind the end are nothing to build on
 
     def _end(self, *, is_complete: bool) -> None:
         release, self._release = self._release, None

@@ -130,10 +130,12 @@ class Stream:
 
     def unsent_bytes(self) -> int:
         """Return how much of what was sent the peer's side has not taken yet (tcp(7), SIOCOUTQ). Does not wait."""
+        if self._watcher is None:
+            return 0
         try:
             return int.from_bytes(ioctl(self._sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"), sys.byteorder)
         except OSError:
-            return 0  # it is gone
+            return 0  # not a socket that tells
 
     def wait_writable(self, limit: Limit) -> None:
         """Wait until there may be room for more."""

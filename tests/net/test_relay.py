@@ -75,6 +75,14 @@ def sent_whole(relay: MakeRelay, kind: str) -> Relay:
     return it
 
 
+def begun(relay: MakeRelay, kind: str) -> Relay:
+    """Return a relay whose backend has sent a part."""
+    decoder, data = WHOLE[kind]
+    it = relay(decoder())
+    it.backend.sendall(data[:10])
+    return it
+
+
 # ------------------------------------------------------------------ to the end
 
 
@@ -101,9 +109,32 @@ def test_a_complete_body_is_no_failure(relay: MakeRelay, kind: str) -> None:
 
 @every_kind
 def test_nothing_is_said_before_the_end(relay: MakeRelay, kind: str) -> None:
-    it = sent_whole(relay, kind)
+    it = begun(relay, kind)
     next(iter(it.body))
     assert it.released == []
+
+
+@delimited
+def test_a_backend_is_free_with_its_last_byte_before_anybody_asks_for_more(relay: MakeRelay, kind: str) -> None:
+    it = sent_whole(relay, kind)
+    next(iter(it.body))
+    assert it.released == [True]
+
+
+def test_a_backend_is_free_when_all_of_it_came_with_the_head(relay: MakeRelay) -> None:
+    decoder = LengthDecoder(5)
+    it = relay(decoder, decoder.feed(b"hello"))
+    it.body.take_ready()
+    assert it.released == [True]
+
+
+@delimited
+def test_bytes_that_come_behind_the_end_are_left_for_whoever_has_the_connection_now(relay: MakeRelay, kind: str) -> None:
+    it = sent_whole(relay, kind)
+    pieces = iter(it.body)
+    next(pieces)
+    it.backend.sendall(b"next")
+    assert (b"".join(pieces), it.stream.recv(100)) == (b"", b"next")
 
 
 @every_kind

@@ -313,3 +313,30 @@ def test_bytes_that_come_after_a_limit_do_not_spin_the_loop(pair: MakePair) -> N
         stream.recv(1, Deadline.after(0.001, ReadTimeout))
     peer.sendall(b"unread")
     assert turns() < 10
+
+
+# ------------------------------------------------------------------ what the peer has not taken
+
+
+def test_what_the_peer_does_not_read_is_counted(pair: MakePair) -> None:
+    stream, _ = pair(buffers=4096)
+    sent = 0
+    while more := stream.send_now(b"x" * 4096):
+        sent += more
+    assert 0 < stream.unsent_bytes() <= sent
+
+
+def test_what_the_peer_has_taken_is_not_counted(pair: MakePair) -> None:
+    stream, peer = pair()
+    stream.send(b"hello")
+    peer.recv(5)
+    until(lambda: stream.unsent_bytes() == 0)
+    assert stream.unsent_bytes() == 0
+
+
+@pytest.mark.parametrize("end", ["close", "reset"])
+def test_nothing_is_unsent_on_a_closed_stream(pair: MakePair, end: str) -> None:
+    stream, _ = pair()
+    stream.send(b"hello")
+    getattr(stream, end)()
+    assert stream.unsent_bytes() == 0
