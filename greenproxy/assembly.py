@@ -21,12 +21,15 @@ from greenproxy.config.settings import (
     Settings,
     UpstreamSettings,
 )
-from greenproxy.errors import NoRoute, ProxyError
+from greenproxy.deadline import Limit
+from greenproxy.errors import NoDescriptor, NoRoute, ProxyError
 from greenproxy.messages import Handler, Request, Response
 from greenproxy.middleware.chain import BoundMiddleware, chain
 from greenproxy.middleware.loading import bind
+from greenproxy.net.dial import SockAddr, dial
 from greenproxy.net.recycler import Recycler
 from greenproxy.net.resolver import Resolver
+from greenproxy.net.stream import Stream
 from greenproxy.observability.access_log import AccessLog
 from greenproxy.observability.board import Board
 from greenproxy.observability.census import census
@@ -45,6 +48,7 @@ from greenproxy.routing.table import Route, stripped
 from greenproxy.server.doors import Doors, Leave
 from greenproxy.server.front import Front, Services
 from greenproxy.server.serve import Funnel
+from greenproxy.server.shortage import Shortage
 from greenproxy.server.side_doors import SideDoors
 from greenproxy.upstream.group import Upstream
 
@@ -77,8 +81,11 @@ class House:
         self._metrics = Metrics()
         self._resolver = Resolver(process.resolve_interval_s, log)
         self._upstreams = {each.name: self._upstream(each) for each in settings.upstreams}
-        self._doors = Doors(process.worker_connections, log)
-        self._side_doors = SideDoors(self._recycler, self._error_page, log)
+        self._shortage = Shortage(log)
+        self._doors = Doors(process.worker_connections, log, shortage=self._shortage)
+        self._side_doors = SideDoors(self._recycler, self._error_page, log, self._shortage)
+        for upstream in self._upstreams.values():
+            self._shortage.add(upstream.shed)
         self._is_leaving = False
         self._access_log = None if process.access_log == "off" else AccessLog(process.access_log, process.access_log_format, log)
         self._fronts: list[Front] = []
@@ -203,7 +210,16 @@ class House:
         return "; ".join(f"upstream {name} has no available backend" for name in lost)
 
     def _upstream(self, settings: UpstreamSettings) -> Upstream:
-        return Upstream(settings, self._resolver, self._metrics, self._log, changed=lambda: self._pulse.news())
+        return Upstream(settings, self._resolver, self._metrics, self._log, dial=self._dial, changed=lambda: self._pulse.news())
+
+    def _dial(self, target: SockAddr, limit: Limit) -> Stream:
+        """Return a stream connected to a backend, as `dial`; when no descriptor is left, somebody idle makes room for it."""
+        try:
+            return dial(target, limit)
+        except NoDescriptor as error:
+            if not self._shortage.relieve(f"cannot connect to backends for now: {error}"):
+                raise
+        return dial(target, limit)
 
     # -------------------------------------------------------------- handlers
 

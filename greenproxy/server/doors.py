@@ -20,9 +20,11 @@ from gevent import get_hub
 
 from greenproxy.server.front import Front
 from greenproxy.server.listener import Listener
+from greenproxy.server.shortage import Shortage
 
 _TICK_S = 0.05
 _TELL_EVERY_S = 60.0
+_MOST_SHED_AT_ONCE = 64
 
 
 class Leave(Protocol):
@@ -49,8 +51,16 @@ class Leave(Protocol):
 class Doors:
     """Owns fronts and their listeners. `max_connections` bounds the clients of all of them together; `ceiling` is its name."""
 
-    def __init__(self, max_connections: int, log: logging.Logger, ceiling: str = "worker-connections") -> None:
+    def __init__(
+        self,
+        max_connections: int,
+        log: logging.Logger,
+        ceiling: str = "worker-connections",
+        shortage: Shortage | None = None,
+    ) -> None:
         self._max_connections = max_connections
+        self._shortage = shortage or Shortage(log)
+        self._shortage.add(self._shed)
         self._ceiling = ceiling
         self._log = log
         self._fronts: list[Front] = []
@@ -64,7 +74,7 @@ class Doors:
         """Begin to accept connections for `front` on listening sockets, which become ours."""
         self._fronts.append(front)
         for sock in sockets:
-            listener = Listener(sock, self._accepting(front), self._full, self._shed, self._log, max_accept=max_accept)
+            listener = Listener(sock, self._accepting(front), self._full, self._shortage, max_accept=max_accept)
             self._listeners.append(listener)
             listener.start()
         self._restart_sweep()
@@ -92,16 +102,18 @@ class Doors:
     def connection_closed(self) -> None:
         """A client's connection ended."""
         self._open -= 1
-        if self._is_full and self._open < self._max_connections:
+        if self._shortage.is_on or (self._is_full and self._open < self._max_connections):
             self._is_full = False
             for listener in self._listeners:
                 listener.resume()
 
-    def _shed(self) -> None:
-        """Out of descriptors: the idle connections that waited longest make room."""
+    def _shed(self) -> int:
+        """Out of descriptors: the idle connections that waited longest make room. Returns how many they are."""
+        before = self._open
         for front in self._fronts:
-            for connection in list(front.idle)[:64]:
+            for connection in list(front.idle)[: min(_MOST_SHED_AT_ONCE, max(1, len(front.idle) // 8))]:
                 connection.give_up_waiting()
+        return before - self._open
 
     @property
     def connections(self) -> int:
@@ -129,6 +141,7 @@ class Doors:
         self._sweep.start(self._sweep_all)
 
     def _sweep_all(self) -> None:
+        self._shortage.look()
         for front in self._fronts:
             front.sweep()
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import _socket
 import errno
-import logging
 import socket
 from collections.abc import Callable
-from time import monotonic
 from typing import Any
 
 import gevent.socket
 from gevent.server import StreamServer
+
+from greenproxy.server.shortage import Shortage
 
 #: Errors of accept() that are about the one connection, which is gone (accept(2)).
 _CONNECTION_ERRORS = frozenset(
@@ -28,7 +28,6 @@ _CONNECTION_ERRORS = frozenset(
 )
 Accept = Callable[[_socket.socket, Any], None]
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 1.0
-_CALM_S = 5.0
 _MOST_AT_ONCE = 4096
 _TCP_NOTSENT_LOWAT = 25  # `socket` has it from Python 3.12
 #: What the kernel takes for a client that does not read, beyond what is on its way: else up to 4 MiB each (tcp(7)).
@@ -38,8 +37,8 @@ _MOST_UNSENT_BYTES = 256 * 1024
 class Listener(StreamServer):
     """Hands each accepted socket to `accept(sock, address)`, in the hub, unless `is_full()`: then more wait in the backlog.
 
-    `shed` is called when the process is out of descriptors; accepting pauses, each time twice as long (up to 1 s), and
-    one line is logged until it works again.
+    When the process is out of descriptors, accepting pauses: for a moment when `shortage` made room, else each time twice as long
+    (up to 1 s).
     """
 
     def __init__(
@@ -47,8 +46,7 @@ class Listener(StreamServer):
         sock: socket.socket,
         accept: Accept,
         is_full: Callable[[], bool],
-        shed: Callable[[], None],
-        log: logging.Logger,
+        shortage: Shortage,
         *,
         max_accept: int,
     ) -> None:
@@ -60,10 +58,8 @@ class Listener(StreamServer):
         self._raw: Any = listening._sock  # type: ignore[attr-defined]  # the raw socket, as gevent's own accept uses it
         self._kind = (listening.family, listening.type, listening.proto)
         self._accept = accept
-        self._shed = shed
-        self._log = log
+        self._shortage = shortage
         self._pause_s = 0.0
-        self._failed_at_s = 0.0
         self._resume: Any = None
         self._is_full = is_full
         self.max_accept = max_accept
@@ -83,8 +79,7 @@ class Listener(StreamServer):
             if error.errno not in _CONNECTION_ERRORS:
                 self._pause(error)
             return None
-        if self._pause_s:
-            self._recovered()
+        self._pause_s = 0.0
         family, kind, proto = self._kind
         return _socket.socket(family, kind, proto, fileno=fd), address
 
@@ -92,18 +87,9 @@ class Listener(StreamServer):
         """Hand over an accepted socket; its new owner closes it (the base class would do that at once)."""
         self._accept(*args)
 
-    def _recovered(self) -> None:
-        # While the shortage lasts, an accept works now and then: it is over when none has failed for a while.
-        if monotonic() - self._failed_at_s >= _CALM_S:
-            self._pause_s = 0.0
-            self._log.warning("accepting connections again")
-
     def _pause(self, error: OSError) -> None:
-        if not self._pause_s:
-            self._log.error("cannot accept connections for now: %s", error)
-        self._failed_at_s = monotonic()
-        self._pause_s = min(_LONGEST_PAUSE_S, self._pause_s * 2 or _FIRST_PAUSE_S)
-        self._shed()
+        has_room = self._shortage.relieve(f"cannot accept connections for now: {error}")
+        self._pause_s = _FIRST_PAUSE_S if has_room else min(_LONGEST_PAUSE_S, self._pause_s * 2 or _FIRST_PAUSE_S)
         self.stop_accepting()
         self._stop_resume()
         self._resume = self.loop.timer(self._pause_s)

@@ -17,6 +17,7 @@ from greenproxy.net.recycler import Recycler
 from greenproxy.server.doors import Doors
 from greenproxy.server.front import Front, Services
 from greenproxy.server.serve import Funnel
+from greenproxy.server.shortage import Shortage
 
 MAX_CONNECTIONS = 64
 _LINGER_S = 0.1
@@ -27,9 +28,13 @@ class SideDoors:
     """Owns them, with a ceiling of their own. Answers come at once, so that closing takes a moment only."""
 
     def __init__(
-        self, recycler: Recycler, error_page: Callable[[ProxyError, Request | None], Response], log: logging.Logger
+        self,
+        recycler: Recycler,
+        error_page: Callable[[ProxyError, Request | None], Response],
+        log: logging.Logger,
+        shortage: Shortage | None = None,
     ) -> None:
-        self._doors = Doors(MAX_CONNECTIONS, log, "connections to admin")
+        self._doors = Doors(MAX_CONNECTIONS, log, "connections to admin", shortage)
         self._services = Services(recycler, Funnel(_unseen, None, log), error_page, self._doors.connection_closed)
         self._closing: gevent.Greenlet[[_Shortly], None] | None = None
 

@@ -115,6 +115,10 @@ class Upstream:
         if self._slots.line:
             self._slots.serve_line()
 
+    def shed(self) -> int:
+        """Out of descriptors: sockets that have been idle longest make room. Returns how many they are. Never waits."""
+        return sum(backend.pool.shed() for backend in self.backends)
+
     # ------------------------------------------------------------------ leasing
 
     def lease(self, relay: RelaySettings, deadline: Deadline, tried: Collection[Backend] = (), fresh: bool = False) -> Lease:

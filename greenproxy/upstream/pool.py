@@ -123,6 +123,13 @@ class Pool:
             if connection.peer not in peers:
                 self._drop(connection)
 
+    def shed(self) -> int:
+        """Close the sockets that have been idle longest, an eighth of them, and return how many they are. Never waits."""
+        oldest = list(self._idle)[: max(1, len(self._idle) // 8)]
+        for connection in oldest:
+            self._drop(connection)
+        return len(oldest)
+
     def drop_idle(self) -> None:
         """Close every idle socket. Never waits."""
         for connection in list(self._idle):

@@ -267,11 +267,12 @@ def test_a_client_is_served_when_accepting_works_again(entrance: MakeEntrance, n
 def test_accept_errors_are_one_line_when_they_begin_and_one_when_they_end(
     entrance: MakeEntrance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("greenproxy.server.listener._CALM_S", 0.0)
+    monkeypatch.setattr("greenproxy.server.shortage._CALM_S", 0.05)
     it = entrance()
     failing(it, errno.EMFILE, errno.EMFILE, errno.EMFILE)
     it.connect().ask(get())
-    assert [line.split(":")[0] for line in it.log] == ["cannot accept connections for now", "accepting connections again"]
+    until(lambda: len(it.log) > 1)
+    assert [line.split(":")[0] for line in it.log] == ["cannot accept connections for now", "there are descriptors again"]
 
 
 def test_a_shortage_with_an_accept_now_and_then_is_one_line(entrance: MakeEntrance) -> None:
@@ -307,6 +308,32 @@ def test_idle_connections_make_room_when_descriptors_run_out(entrance: MakeEntra
     failing(it, errno.EMFILE)
     it.connect().ask(get())
     assert idle.until_closed() == b""
+
+
+def test_while_idle_connections_make_room_nobody_waits_longer_and_longer(entrance: MakeEntrance) -> None:
+    it = entrance()
+    for _ in range(8):  # 10, 20 ... 1280 ms, were the pauses longer each time
+        it.connect().ask(get())
+        until(lambda: it.doors.idle)
+        failing(it, errno.EMFILE)
+    begun_s = monotonic()
+    it.connect().ask(get())
+    assert monotonic() - begun_s < 0.5
+
+
+def test_a_client_that_leaves_ends_the_pause(entrance: MakeEntrance) -> None:
+    it = entrance()
+    first, last = it.slow(), it.slow()
+    failing(it, *[errno.EMFILE] * 7)  # pauses of 640 ms by now
+    waiting = it.connect()
+    until(lambda: not it.listener._raw.errors)
+    it.gate.set()
+    first.answer()
+    begun_s = monotonic()
+    first.leave()
+    waiting.ask(get())
+    assert monotonic() - begun_s < 0.3
+    last.answer()
 
 
 def test_a_listener_that_pauses_can_be_closed(entrance: MakeEntrance) -> None:
