@@ -123,7 +123,9 @@ complete, or when one of them ends (at most `pool-queue-timeout` later; then 503
 `retry-on` names what may be tried again, on another backend where there is one. `connect`: no connection was made; any
 method. `reset`: the connection ended without a byte of an answer; GET, HEAD, OPTIONS, TRACE, PUT and DELETE, other methods
 only if nothing of the request had been sent. `timeout` (response-timeout), `502`, `503` and `504`: those same methods.
-Nothing is tried again once a byte of an answer went to the client, or when a part of the request body is gone.
+Nothing is tried again once a byte of an answer went to the client, or when a part of the request body is gone. The only
+backend is asked again, once and on a fresh connection, when one that was kept turned out to be closed. The access log has the
+reason of each retry, and so have the [metrics](observability.md#retries).
 """
 
 ROUTE = """\
