@@ -78,5 +78,9 @@ LIMITS = [
         trailers=_of_size(_SECTION_BYTES) + b"\r\n",
     ),
     Case("trailers too long by one", _ended(_of_size(_SECTION_BYTES + 1)), 400, _TRAILER),
-    Case("trailers too long in many lines", _ended(*[_of_size(64)] * 257), 400, _TRAILER),
+    *[
+        Case(f"{count} trailers", _ended(*[b"X:"] * count), status, _TRAILER, HELLO, trailers=b"X:\r\n" * count)
+        for count, status in ((99, SERVED), (100, SERVED), (101, 400))
+    ],
+    Case("trailers too long in many lines", _ended(*[_of_size(180)] * 92), 400, _TRAILER),
 ]
