@@ -7,7 +7,6 @@ import pytest
 from greenproxy.protocol.http1 import ResponseHead, parse_response_head, response_body_kind
 from tests.protocol.cases import response
 
-
 CHUNKED = b"Transfer-Encoding: chunked"
 
 
