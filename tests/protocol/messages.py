@@ -66,7 +66,7 @@ _SIZES = st.sampled_from(["%x", "%X", "%04x", "%015X"])
 _CHUNK = st.tuples(st.binary(min_size=1, max_size=20), _SIZES, _EXTENSIONS)
 
 
-class _Framed(NamedTuple):
+class Framed(NamedTuple):
     """A body, the field that announces it, and how it looks on the wire."""
 
     field: list[tuple[bytes, bytes]]
@@ -75,23 +75,28 @@ class _Framed(NamedTuple):
     trailers: Fields
 
 
-_NO_BODY = _Framed([], b"", b"", [])
+_NO_BODY = Framed([], b"", b"", [])
 
 
-def _in_chunks(parts: tuple[list[tuple[bytes, str, bytes]], bytes, bytes, list[tuple[bytes, bytes]]]) -> _Framed:
+def _in_chunks(parts: tuple[list[tuple[bytes, str, bytes]], bytes, bytes, list[tuple[bytes, bytes]]]) -> Framed:
     chunks, spelling, last, trailers = parts
     wire = b"".join([b"%b%b\r\n%b\r\n" % ((size % len(data)).encode(), more, data) for data, size, more in chunks])
     wire += b"0%b\r\n%b\r\n" % (last, b"".join([_line(*field) for field in trailers]))
     payload = b"".join([data for data, _, _ in chunks])
-    return _Framed([(b"Transfer-Encoding", spelling)], wire, payload, [field_of(*field) for field in trailers])
+    return Framed([(b"Transfer-Encoding", spelling)], wire, payload, [field_of(*field) for field in trailers])
 
 
 _LENGTH = st.tuples(st.binary(max_size=20), st.sampled_from(["%d", "%d", "%03d"])).map(
-    lambda each: _Framed([(b"Content-Length", (each[1] % len(each[0])).encode())], each[0], each[0], [])
+    lambda each: Framed([(b"Content-Length", (each[1] % len(each[0])).encode())], each[0], each[0], [])
 )
 _CHUNKED = st.tuples(
     st.lists(_CHUNK, max_size=3), st.sampled_from([b"chunked", b"chunked", b"Chunked"]), _EXTENSIONS, _TRAILER_FIELDS
 ).map(_in_chunks)
+
+
+def chunked_bodies() -> Strategy[Framed]:
+    """Return chunked bodies: any sizes, spelt in any way, with extensions and trailers."""
+    return _CHUNKED
 
 
 # ------------------------------------------------------------------ canonical requests
@@ -165,10 +170,10 @@ def canonical_responses(draw: st.DrawFn) -> Meant:
     method, version, status = draw(st.sampled_from([b"GET", b"GET", b"HEAD"])), draw(_VERSIONS), draw(_STATUSES)
     reason = draw(st.none() | _INSIDE)
     is_empty = method == b"HEAD" or status in (b"204", b"304")
-    until_close = st.binary(max_size=20).map(lambda data: _Framed([], data, data, []))
+    until_close = st.binary(max_size=20).map(lambda data: Framed([], data, data, []))
     body = draw(until_close | _LENGTH | _CHUNKED if version == b"1.1" else until_close | _LENGTH)
     if is_empty:
-        body = _Framed(body.field if status != b"204" else [], b"", b"", [])
+        body = Framed(body.field if status != b"204" else [], b"", b"", [])
     block, fields, options = draw(_fields(body.field))
     interim = draw(st.lists(_INTERIM, max_size=2)) if version == b"1.1" else []
     before = b"".join([b"HTTP/1.1 %b %b\r\n%b\r\n" % each for each in interim])
