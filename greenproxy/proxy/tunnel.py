@@ -8,7 +8,7 @@ from time import monotonic
 import gevent
 
 from greenproxy.deadline import Patience
-from greenproxy.errors import BackendReset, ClientGone, ProxyError, ReadTimeout
+from greenproxy.errors import BackendReset, ClientGone, ProxyError, ReadTimeout, Stopped
 from greenproxy.messages import Duplex
 from greenproxy.net.stream import Stream
 
@@ -49,7 +49,11 @@ class Tunnel:
         self._ended()
 
     def _carry_up(self, client: Duplex) -> ProxyError | None:
-        failure = self._carry(client, self._backend, b"", ClientGone, BackendReset)
+        try:
+            failure = self._carry(client, self._backend, b"", ClientGone, BackendReset)
+        except BaseException:  # killed: the other direction would go on alone, and nobody would read what the client sends
+            self._backend.interrupt(Stopped())
+            raise
         if failure is not None:
             self._backend.interrupt(failure)  # a connection that broke ends both directions
         return failure

@@ -138,7 +138,12 @@ class Connection:
         front.reading.pop(self, None)
         exchange = Exchange(front.settings.name, self.peer)
         exchange.first_line = self.buffer[:256].split(b"\r\n", 1)[0]
-        front.funnel.refuse(exchange, error, Reply(front, self.stream, exchange, is_http11=True, is_head=False, keep_alive=False))
+        reply = Reply(front, self.stream, exchange, is_http11=True, is_head=False, keep_alive=False)
+        try:
+            front.funnel.refuse(exchange, error, reply)
+        except BaseException:  # killed: nobody will come back to it
+            self.close()
+            raise
         self._linger()
 
     # -------------------------------------------------------------- one exchange
@@ -243,6 +248,7 @@ class Connection:
             elif reply.keep_alive:
                 body.receive_now()
         except (ProxyError, OSError):
+            body.cancel()  # whoever reads it still must not go on while the rest is thrown away
             return False
         return body.is_received
 

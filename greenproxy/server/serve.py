@@ -70,8 +70,10 @@ class Funnel:
     def refuse(self, exchange: Exchange, error: ProxyError, wire: Wire) -> None:
         """End an exchange whose bytes never became a request."""
         exchange.reason = error.reason
-        wire.fail(error)
-        self.end(exchange)
+        try:
+            wire.fail(error)
+        finally:  # also when the greenlet is killed
+            self.end(exchange)
 
     def end(self, exchange: Exchange) -> None:
         """Count and log a finished exchange."""
