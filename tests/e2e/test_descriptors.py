@@ -5,19 +5,18 @@ The limit is set in a worker that runs, so that what `worker-connections` was lo
 
 from __future__ import annotations
 
-import itertools
-import os
-import resource
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from tests.client import Answer, RawClient, get
 from tests.conftest import MakeBackend, StartProxy
+from tests.e2e.crowd import visit
+from tests.e2e.scarce import Join, connections, errors, no_room, no_room_but_what_is_idle, room_for, state_of
 from tests.e2e.test_seen import Statsd
 from tests.processes import wait_until
 from tests.running import RunningProxy
@@ -44,80 +43,62 @@ max-fails = 1
 path = /other/
 upstream = other
 """
-Join = Callable[..., RawClient]
 PAUSE_S = 1.0  # the longest between two tries to accept
 
 
-def start(
-    proxy: StartProxy, shop: ScriptedBackend, other: ScriptedBackend | None = None, interval: str = "0", process: str = ""
-) -> RunningProxy:
-    return proxy(INI.format(shop=shop.url, other=(other or shop).url, interval=interval, process=process))
+class Place:
+    """What most tests share: a proxy with two upstreams, and what it sends to statsd."""
+
+    def __init__(self, running: RunningProxy, shop: ScriptedBackend, other: ScriptedBackend, statsd: Statsd) -> None:
+        self.running = running
+        self.shop = shop
+        self.other = other
+        self.statsd = statsd
+
+    def begin_again(self) -> None:
+        """Let no socket to a backend be left."""
+        self.shop.begin_again()
+        self.other.begin_again(answer_other)
 
 
-def taken(running: RunningProxy) -> set[int]:
-    """Return the descriptors that the worker has, which are numbers."""
-    (pid,) = running.workers()
-    return {int(each) for each in os.listdir(f"/proc/{pid}/fd")}
+def answer_other(conn: Connection) -> None:
+    """A keep-alive backend that says who it is."""
+    while True:
+        conn.request()
+        conn.send(answer(b"other"))
 
 
-@contextmanager
-def limited_to(running: RunningProxy, limit: int) -> Iterator[None]:
-    """A block in which the worker gets no descriptor of that number or above; those that it has are its own."""
-    (pid,) = running.workers()
-    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, before[1]))
-    try:
-        yield
-    finally:
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+@pytest.fixture(scope="module")
+def shared_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """One proxy for those who do not look at the error log, which tells a shortage once."""
+    statsd = Statsd()
+    with ExitStack() as stack:
+        stack.callback(statsd.sock.close)
+        shop, other = ScriptedBackend().start(), ScriptedBackend().start()
+        stack.callback(shop.stop)
+        stack.callback(other.stop)
+        ini = INI.format(shop=shop.url, other=other.url, interval="0", process=f"statsd = 127.0.0.1:{statsd.port}")
+        running = stack.enter_context(RunningProxy(tmp_path_factory.mktemp("descriptors"), ini))
+        yield Place(running, shop, other, statsd)
 
 
-def room_for(running: RunningProxy, spare: int) -> AbstractContextManager[None]:
-    """Return a block in which the worker can open `spare` more descriptors than it has now."""
-    held = taken(running)
-    free = (number for number in itertools.count() if number not in held)
-    return limited_to(running, next(itertools.islice(free, spare, None)))
+@pytest.fixture
+def place(shared_place: Place) -> Iterator[Place]:
+    """The shared place, with backends that have met nobody yet."""
+    shared_place.begin_again()
+    yield shared_place
+    shared_place.begin_again()
 
 
-def no_room(running: RunningProxy) -> AbstractContextManager[None]:
-    """Return a block in which the worker can open nothing, whatever it closes."""
-    return limited_to(running, 3)
+@pytest.fixture
+def running(place: Place) -> RunningProxy:
+    """The proxy of the shared place."""
+    return place.running
 
 
-def no_room_but_what_is_idle(running: RunningProxy, join: Join) -> AbstractContextManager[None]:
-    """Return a block in which the worker has to close something to open another, and every number that it has will do."""
-    while max(taken(running)) >= len(taken(running)):  # more clients, until no lower number is free
-        _join_and_wait(running, join)
-    return room_for(running, 0)
-
-
-def _join_and_wait(running: RunningProxy, join: Join) -> None:
-    before = connections(running)
-    join(running)
-    wait_until(lambda: connections(running) > before, "it is accepted")
-
-
-def errors(running: RunningProxy) -> list[str]:
-    """Return the lines of the error log that are warnings or worse."""
-    return [line.split("] ", 1)[1] for line in running.log().splitlines() if "] error: " in line or "] warning: " in line]
-
-
-def ask_admin(running: RunningProxy, target: str) -> Any:
-    """Return what the admin listener says; its descriptor for us is closed then."""
-    with RawClient(str(running.folder / "admin.sock")) as client:
-        told = client.ask(get(target, "Connection: close", host="localhost")).json()
-        assert client.is_closed()
-        return told
-
-
-def state_of(running: RunningProxy) -> str:
-    """Return what is said of the backend of the shop."""
-    return str(ask_admin(running, "/api/status")["upstreams"][0]["backends"][0]["state"])
-
-
-def connections(running: RunningProxy) -> int:
-    """Return how many clients the worker has."""
-    return int(ask_admin(running, "/api/resources")["clients"]["open"])
+def start(proxy: StartProxy, shop: ScriptedBackend, interval: str = "0") -> RunningProxy:
+    """Return a proxy whose error log is looked at."""
+    return proxy(INI.format(shop=shop.url, other=shop.url, interval=interval, process=""))
 
 
 @pytest.fixture
@@ -130,9 +111,18 @@ def crowd() -> Iterator[Join]:
 # ------------------------------------------------------------------ accepting
 
 
-@pytest.mark.parametrize("spare", [3, 20, 100])
-def test_idle_clients_make_room_for_new_ones(proxy: StartProxy, scripted: MakeBackend, crowd: Join, spare: int) -> None:
-    running = start(proxy, scripted())
+@pytest.mark.parametrize("limit", [64, 200])
+def test_with_few_descriptors_from_the_start_everybody_is_served(tmp_path: Path, scripted: MakeBackend, limit: int) -> None:
+    """`worker-connections` is lowered to what fits; others wait in the kernel's queue."""
+    running = RunningProxy(tmp_path, INI.format(shop=scripted().url, other=scripted().url, interval="0", process=""))
+    running.command = ["sh", "-c", f'ulimit -n {limit} && exec "$@"', "sh", *running.command]
+    with running:
+        crowd = visit(running.address(), clients=300, requests=1, lines="Connection: close\r\n")
+        assert (crowd.failures, dict(crowd.statuses), len(errors(running))) == ([], {200: 300}, 2), errors(running)
+
+
+@pytest.mark.parametrize("spare", [3, 100])
+def test_idle_clients_make_room_for_new_ones(running: RunningProxy, crowd: Join, spare: int) -> None:
     with room_for(running, spare):
         begun_s = time.monotonic()
         statuses = {crowd(running).ask(get()).status for _ in range(3 * spare + 30)}
@@ -140,8 +130,7 @@ def test_idle_clients_make_room_for_new_ones(proxy: StartProxy, scripted: MakeBa
     assert (statuses, took_s < 5) == ({200}, True), f"{3 * spare + 30} clients where {spare} fit: {took_s:.1f} s"
 
 
-def test_clients_that_never_say_a_word_make_room(proxy: StartProxy, scripted: MakeBackend, crowd: Join) -> None:
-    running = start(proxy, scripted())
+def test_clients_that_never_say_a_word_make_room(running: RunningProxy, crowd: Join) -> None:
     with room_for(running, 10):
         for _ in range(30):
             crowd(running)
@@ -177,27 +166,18 @@ def test_busy_clients_are_served_and_who_waits_is_next(proxy: StartProxy, script
 # ------------------------------------------------------------------ dialling
 
 
-def test_idle_clients_make_room_for_a_backend(proxy: StartProxy, scripted: MakeBackend, crowd: Join) -> None:
-    running = start(proxy, scripted())
+def test_idle_clients_make_room_for_a_backend(running: RunningProxy, crowd: Join) -> None:
     idle, client = crowd(running), crowd(running)
     with no_room_but_what_is_idle(running, crowd):
         assert client.ask(get()).status == 200
         assert idle.is_closed()
 
 
-def test_idle_sockets_to_a_backend_make_room_for_another(proxy: StartProxy, scripted: MakeBackend, crowd: Join) -> None:
-    running = start(proxy, scripted(), scripted(answer_other))
+def test_idle_sockets_to_a_backend_make_room_for_another(running: RunningProxy, crowd: Join) -> None:
     client = crowd(running)
     client.ask(get("/shop"))  # the socket for it has the lowest number that was free
     with room_for(running, 0):
         assert client.ask(get("/other/")).body == b"other"
-
-
-def answer_other(conn: Connection) -> None:
-    """A keep-alive backend that says who it is."""
-    while True:
-        conn.request()
-        conn.send(answer(b"other"))
 
 
 def ask_without_room(running: RunningProxy, crowd: Join) -> Answer:
@@ -208,21 +188,20 @@ def ask_without_room(running: RunningProxy, crowd: Join) -> Answer:
         return client.ask(get())
 
 
-def test_without_room_for_a_backend_it_is_503(proxy: StartProxy, scripted: MakeBackend, crowd: Join) -> None:
-    told = ask_without_room(start(proxy, scripted()), crowd)
+def test_without_room_for_a_backend_it_is_503(running: RunningProxy, crowd: Join) -> None:
+    told = ask_without_room(running, crowd)
     assert (told.status, told.get("retry-after"), "no-backend" in (told.get("proxy-status") or "")) == (503, "1", True)
 
 
-def test_our_own_lack_takes_no_backend_out(proxy: StartProxy, scripted: MakeBackend, crowd: Join) -> None:
-    running = start(proxy, scripted())  # with max-fails = 1
-    ask_without_room(running, crowd)
+def test_our_own_lack_takes_no_backend_out(running: RunningProxy, crowd: Join) -> None:
+    ask_without_room(running, crowd)  # with max-fails = 1
     assert crowd(running).ask(get()).status == 200
 
 
 def test_health_checks_that_have_no_descriptor_say_nothing(proxy: StartProxy, scripted: MakeBackend) -> None:
     backend = scripted()
     running = start(proxy, backend, interval="100ms")
-    wait_until(lambda: state_of(running) == "up", "it is up")
+    backend.wait_for(lambda: backend.accepted)
     with no_room(running):
         seen = backend.accepted
         running.wait_for_log("cannot connect to backends for now")
@@ -233,30 +212,25 @@ def test_health_checks_that_have_no_descriptor_say_nothing(proxy: StartProxy, sc
 # ------------------------------------------------------------------ all else
 
 
-def test_the_admin_listener_answers_at_the_cost_of_idle_clients(proxy: StartProxy, scripted: MakeBackend, crowd: Join) -> None:
-    running = start(proxy, scripted())
+def test_the_admin_listener_answers_at_the_cost_of_idle_clients(running: RunningProxy, crowd: Join) -> None:
     idle = crowd(running)
     with no_room_but_what_is_idle(running, crowd):
         assert state_of(running)
         assert idle.is_closed()
 
 
-def test_metrics_are_sent_on(proxy: StartProxy, scripted: MakeBackend, crowd: Join) -> None:
-    statsd = Statsd()
-    try:
-        running = start(proxy, scripted(), process=f"statsd = 127.0.0.1:{statsd.port}")
-        client = crowd(running)
+def test_metrics_are_sent_on(place: Place, crowd: Join) -> None:
+    client = crowd(place.running)
+    client.ask(get())
+    name = "greenproxy.responses.2xx"
+    with no_room(place.running):
+        wait_until(lambda: place.statsd.total(name), "the first request")
+        before = place.statsd.total(name)
         client.ask(get())
-        with no_room(running):
-            wait_until(lambda: statsd.total("greenproxy.requests") == 1, "the first request")
-            client.ask(get())
-            wait_until(lambda: statsd.total("greenproxy.requests") == 2, "the second one")
-    finally:
-        statsd.sock.close()
+        wait_until(lambda: place.statsd.total(name) > before, "the second one")
 
 
-def test_the_access_log_goes_on_when_it_cannot_be_opened_again(proxy: StartProxy, scripted: MakeBackend, crowd: Join) -> None:
-    running = start(proxy, scripted())
+def test_the_access_log_goes_on_when_it_cannot_be_opened_again(running: RunningProxy, crowd: Join) -> None:
     client = crowd(running)
     client.ask(get("/before"))
     with no_room(running):
