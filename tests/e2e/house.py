@@ -64,7 +64,7 @@ health-interval = 0
 max-fails = 0
 pool-size = 1
 pool-queue = 1
-pool-queue-timeout = 400ms
+pool-queue-timeout = 1s
 
 [upstream:refusing]
 backends = {refusing} name=shut
