@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from greenproxy.server.front import Front
 
 HEAD_READ_BYTES = 32 * 1024
-HALF_CLOSED_GRACE_S = 1.0  # how long the answer to a client that ended its side may take to begin
+HALF_CLOSED_GRACE_S = 1.0  # how long the answer to a client that ended its side may take to begin, and pause
 _METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE")
 
 
 class Connection:
     """One client's connection. All callbacks run in the hub, `_serve` and below in a recycled greenlet."""
 
-    __slots__ = ("_front", "_grace", "_greenlet", "_is_last", "buffer", "peer", "served", "since_s", "stream")
+    __slots__ = ("_front", "_grace", "_greenlet", "_is_last", "_served", "buffer", "peer", "served", "since_s", "stream")
 
     def __init__(self, front: Front, stream: Stream, address: Any) -> None:
         self._front = front
@@ -45,6 +45,7 @@ class Connection:
         self._greenlet: Any = None  # the one that serves an exchange now
         self._grace: Any = None  # a timer, there while a client that ended its side may still listen
         self._is_last = False  # the client said that it sends no further request
+        self._served: Exchange | None = None  # the exchange that is served now
         self.stream = stream
         self.buffer = b""  # what was read behind the last head or body
         self.served = 0
@@ -158,6 +159,7 @@ class Connection:
             front, self.stream, exchange, is_http11=head.minor == 1, is_head=head.method == b"HEAD", keep_alive=keep_alive
         )
         self._is_last = not head.keep_alive
+        self._served = exchange
         self._greenlet = getcurrent()
         try:
             try:
@@ -172,7 +174,7 @@ class Connection:
                 front.funnel.serve(exchange, request, front.handler, reply)
             return self._finish(reply)
         finally:
-            self._greenlet = None
+            self._greenlet = self._served = None
             if self._grace is not None:
                 self._end_grace()
             exchange.request = None  # request, reply and exchange know each other: a cycle would be left to the collector
@@ -267,15 +269,24 @@ class Connection:
             self._cancel()
             return
         # A client that asked for the connection to be closed may well have ended its own side and still listen. Any other is
-        # likely gone; `nc` and small scripts end their side too, and get what is quick. While we send, a reset tells.
-        if not self._is_last and not self.stream.is_sending:
-            self._grace = self._front.loop.timer(HALF_CLOSED_GRACE_S)
-            self._grace.start(self._grace_is_over, update=True)
+        # likely gone; `nc` and small scripts end their side too, and get what is quick.
+        if not self._is_last and self._grace is None:
+            self._begin_grace()
 
-    def _grace_is_over(self) -> None:
+    def _begin_grace(self) -> None:
+        self._grace = self._front.loop.timer(HALF_CLOSED_GRACE_S)
+        self._grace.start(self._grace_is_over, self._progress(), update=True)
+
+    def _grace_is_over(self, before: object) -> None:
+        """Whoever is gone answers what is sent with a reset: an answer goes on while it gets on, or the client has yet to read."""
         self._end_grace()
-        if not self.stream.is_sending:
+        if self.stream.is_sending or self._progress() != before:
+            self._begin_grace()
+        else:
             self._cancel()
+
+    def _progress(self) -> object:
+        return self._served and (self._served.status, self._served.bytes_out)
 
     def _cancel(self) -> None:
         """End the exchange of a client that is gone."""
@@ -286,6 +297,12 @@ class Connection:
         grace, self._grace = self._grace, None
         grace.stop()
         grace.close()
+
+    def unwatch(self) -> None:
+        """Leave it to somebody else to notice when the client leaves."""
+        self.stream.unpark()
+        if self._grace is not None:
+            self._end_grace()
 
     def stop(self) -> None:
         """Cut an exchange that outlived graceful-timeout. In the hub or from another greenlet."""
@@ -338,7 +355,7 @@ class _ClientDuplex:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._stream = connection.stream
-        self._stream.unpark()
+        connection.unwatch()
 
     def recv(self, max_bytes: int, limit: Limit = NEVER) -> bytes:
         """Return the next bytes, b"" at the end; waits for the client."""
