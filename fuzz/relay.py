@@ -151,7 +151,7 @@ class _Exchange:
         told = answer_in(sent, asked.method, is_ended=is_ended, upgrade=asked.upgrade)
         require(not told.is_broken, "what a client is sent is no answer", sent)
         self._interim_is_fair(told)
-        if self.state == "switched" and asked.payload is not None:
+        if self.state == "switched" and self.room is None:
             self._is_switched(told, client)
             return None
         if told.is_whole and told.values(b"x-honest"):
