@@ -229,7 +229,7 @@ class Connection:
             self.close()
             return False
         stream.unpark()
-        if reply.body is not None and not reply.body.is_received and not self._await_body(reply, reply.body):
+        if not reply.is_cut and reply.body is not None and not reply.body.is_received and not self._await_body(reply, reply.body):
             self._linger()
             return False
         if reply.keep_alive:

@@ -13,7 +13,7 @@ from typing import Protocol
 from greenlet import GreenletExit
 
 from greenproxy.deadline import Patience
-from greenproxy.errors import AppError, ClientGone, ProxyError, SendTimeout
+from greenproxy.errors import AppError, ClientGone, ProxyError, SendTimeout, Stopped
 from greenproxy.exchange import Exchange
 from greenproxy.messages import Duplex, Request, Response, Takeover
 from greenproxy.net.ahead import Ahead
@@ -46,7 +46,7 @@ class Reply:
 
     __slots__ = (
         "_exchange", "_framing", "_front", "_is_close_delimited", "_is_head_request", "_is_http11", "_is_relay", "_patience",
-        "_relay", "_stream", "body", "duplex", "is_started", "keep_alive",
+        "_relay", "_stream", "body", "duplex", "is_cut", "is_started", "keep_alive",
     )  # fmt: skip
 
     def __init__(
@@ -64,6 +64,7 @@ class Reply:
         self._is_relay = False  # and is sent as it is
         self.body: ClientBody | None = None  # of the request, where it has one
         self.duplex: Callable[[], Duplex] | None = None  # makes what a takeover gets
+        self.is_cut = False  # what was sent is visibly not the whole: nothing may follow it
         self.is_started = False  # bytes of the final head are out: errors can only be cuts now
         self.keep_alive = keep_alive
 
@@ -214,22 +215,27 @@ class Reply:
     def fail(self, error: ProxyError) -> None:
         """Send the page that tells of `error`, or cut the connection when the head is out or nobody is there. Raises nothing."""
         if self.is_started or isinstance(error, (ClientGone, SendTimeout)):
-            self.cut()
+            self.cut(error)
             return
         if error.closes:
             self.keep_alive = False
         page = self._front.error_page(error, self._exchange.request)
         try:
             self.send(page)
-        except ProxyError:  # the client left as well, or its body is malformed on top of it
-            self.cut()
+        except ProxyError as another:  # the client left as well, or its body is malformed on top of it
+            self.cut(another)
 
-    def cut(self) -> None:
-        """End the connection so that the client sees an incomplete message."""
+    def cut(self, error: ProxyError) -> None:
+        """End the connection so that the client sees an incomplete message.
+
+        Where its end is not taken for the message's, the connection closes in stages (RFC 9112 section 9.6): a close over bytes that
+        nobody read is a reset, which would take earlier answers with it that the client has not read yet.
+        """
         self.keep_alive = False
-        if self._is_close_delimited or not self._is_http11:
-            self._stream.reset()  # an orderly end would pass off a part as the whole
-        else:
+        self.is_cut = True
+        if self._is_close_delimited or not self._is_http11 or isinstance(error, SendTimeout):
+            self._stream.reset()  # an orderly end would pass off a part as the whole; who does not read gets it never
+        elif isinstance(error, (ClientGone, Stopped)):
             self._stream.close()
 
     def _write(self, data: bytes) -> None:
