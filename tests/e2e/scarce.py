@@ -36,6 +36,7 @@ def limited_to(running: RunningProxy, limit: int) -> Iterator[None]:
 
 def room_for(running: RunningProxy, spare: int) -> AbstractContextManager[None]:
     """Return a block in which the worker can open `spare` more descriptors than it has now."""
+    connections(running)  # a connection of before that was closed is closed there too by then
     held = taken(running)
     free = (number for number in itertools.count() if number not in held)
     return limited_to(running, next(itertools.islice(free, spare, None)))
