@@ -40,8 +40,10 @@ def dial(target: SockAddr, limit: Limit) -> Stream:
         if status:
             if status in (errno.ECONNREFUSED, errno.EAGAIN):  # EAGAIN: the backlog of a Unix socket is full
                 raise ConnectRefused
-            if status == errno.EADDRNOTAVAIL:
-                raise NoDescriptor("The proxy has no port left for another connection to this backend.")
+            if status in (errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM):
+                raise NoDescriptor(
+                    f"The proxy has no port or memory left for a connection to this backend: {os.strerror(status)}."
+                )
             raise ConnectFailed(f"The backend cannot be reached: {os.strerror(status)}.")
         return Stream(sock)
     except BaseException:

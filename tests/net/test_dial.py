@@ -178,6 +178,45 @@ def test_without_a_descriptor_the_proxy_is_to_blame(listening: Listen) -> None:
             os.close(filler)
 
 
+class Unlucky:
+    """Stands in for `_socket`: its sockets cannot be made, or not be connected, because something of our own is missing."""
+
+    def __init__(self, number: int, *, can_open: bool) -> None:
+        self.number = number
+        self.can_open = can_open
+        self.closed = 0
+
+    def socket(self, *_: object) -> Unlucky:
+        if not self.can_open:
+            raise OSError(self.number, os.strerror(self.number))
+        return self
+
+    def setsockopt(self, *_: object) -> None:
+        """No option matters."""
+
+    def connect_ex(self, _address: object) -> int:
+        return self.number
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+def test_a_socket_that_cannot_be_made_is_our_own_lack(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    monkeypatch.setattr("greenproxy.net.dial._socket", Unlucky(number, can_open=False))
+    with pytest.raises(NoDescriptor):
+        dial(SockAddr(socket.AF_INET, ("127.0.0.1", 9)), PATIENT)
+
+
+@pytest.mark.parametrize("number", [errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM])
+def test_a_connection_without_port_or_memory_is_our_own_lack(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    unlucky = Unlucky(number, can_open=True)
+    monkeypatch.setattr("greenproxy.net.dial._socket", unlucky)
+    with pytest.raises(NoDescriptor):
+        dial(SockAddr(socket.AF_INET, ("127.0.0.1", 9)), PATIENT)
+    assert unlucky.closed == 1
+
+
 # ------------------------------------------------------------------ too late
 
 LIMITS: dict[str, Callable[[], Limit]] = {
