@@ -26,7 +26,7 @@ from greenproxy.protocol.http1 import RequestHead
 from greenproxy.proxy.attempt import Attempt, Terms
 from greenproxy.proxy.final import final_recipient
 from greenproxy.proxy.outgoing import Outgoing
-from greenproxy.proxy.retry import may_retry_error, may_retry_status
+from greenproxy.proxy.retry import IDEMPOTENT, may_retry_error, may_retry_status
 from greenproxy.upstream.backend import Backend
 from greenproxy.upstream.group import Upstream
 from greenproxy.upstream.lease import Lease
@@ -101,6 +101,11 @@ class ReverseProxy:
             attempt = Attempt(self._terms, request, outgoing, deadline)
             try:
                 lease = self._upstream.lease(self._relay, deadline, tried, is_fresh)
+                if request.method not in IDEMPOTENT and lease.is_reused and not lease.connection.is_quiet():
+                    # What may not be sent twice looks once more whether the backend closes: the loop may be behind.
+                    lease.drop()
+                    lease = None  # an error of connecting is that of the next one
+                    lease = self._upstream.lease(self._relay, deadline, tried, True)
                 backend = lease.backend
                 trace.backend = backend.label
                 response = attempt.run(lease)

@@ -20,7 +20,8 @@ from tests.hub import poll, until
 from tests.proxy.faults import BODIES, CONNECT_FAULTS, FAULTS, WHOLE, FaultyUpstream, asked
 
 IDEMPOTENT = ("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE")
-METHODS = (*IDEMPOTENT, "POST", "PATCH")
+OTHERS = ("POST", "PATCH")
+METHODS = (*IDEMPOTENT, *OTHERS)
 EVERYTHING = ("connect", "reset", "timeout", "502", "503", "504")
 
 ANY = METHODS
@@ -46,11 +47,11 @@ class Rule(NamedTuple):
 
 FRESH, USED = False, True
 RULES = [
-    # Nobody has got a byte: anything may be sent to somebody else.
+    # Nobody has got a byte: anything may be sent to somebody else. (Of `broken` more below.)
     Rule("connect refused", FRESH, "connect", ANY, ALL_BODIES, "connect-refused"),
     Rule("connect failed", FRESH, "connect", ANY, ALL_BODIES, "connect-failed"),
     Rule("connect timeout", FRESH, "connect", ANY, ALL_BODIES, "connect-timeout"),
-    Rule("broken", USED, "reset", ANY, ALL_BODIES, "backend-reset", once_more=True),
+    Rule("broken", USED, "reset", IDEMPOTENT, ALL_BODIES, "backend-reset", once_more=True),
     # It was written, and not a byte came back: what may be done twice, if all that was taken of it is here.
     Rule("reset", FRESH, "reset", IDEMPOTENT, HELD, "backend-reset"),
     Rule("reset", USED, "reset", IDEMPOTENT, HELD, "backend-reset", once_more=True),
@@ -136,11 +137,23 @@ def is_as_expected(outcome: Outcome, rule: Rule, body: str, backends: int, is_re
 def test_a_request_is_tried_again_as_the_table_says(rule: Rule, is_listed: bool) -> None:
     retry_on = (rule.condition,) if is_listed else tuple(each for each in EVERYTHING if each != rule.condition)
     wrong = []
-    for method, body, backends in itertools.product(METHODS, BODIES, (1, 2, 3)):
+    methods = IDEMPOTENT if rule.fault == "broken" else METHODS
+    for method, body, backends in itertools.product(methods, BODIES, (1, 2, 3)):
         is_retried = expected(rule, retry_on, method, body, backends)
         outcome = play(rule, retry_on, method, body, backends)
         if not is_as_expected(outcome, rule, body, backends, is_retried):
             wrong.append((method, body, backends, is_retried, outcome))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("method", OTHERS)
+def test_what_may_not_be_sent_twice_looks_at_a_used_connection_before_it_takes_it(method: str) -> None:
+    rule = Rule("broken", USED, "reset", ANY, ALL_BODIES, "")
+    wrong = []
+    for body, backends in itertools.product(BODIES, (1, 2, 3)):
+        outcome = play(rule, (), method, body, backends)
+        if (outcome.status, outcome.reasons, outcome.tries[-1][1]) != (200, (), FRESH):
+            wrong.append((body, backends, outcome))
     assert wrong == []
 
 
