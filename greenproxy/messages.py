@@ -182,10 +182,11 @@ class StreamedBody(RequestBody, Protocol):
         """Return what is here already, without waiting."""
         ...
 
-    def expect_continue_from_backend(self) -> bool:
+    def expect_continue_from_backend(self, gone_on: Callable[[], None] = lambda: None) -> bool:
         """Return whether the client waits for a 100 (Continue); from now on the caller sees to it that it gets one.
 
-        Until `continue_sent` is called the client may be silent for as long as it likes.
+        Until `continue_sent` is called it is not the client's turn. Not every backend knows of expectations: when it was not
+        called within a second of waiting for the body, the client is told to go on all the same, and `gone_on` is called.
         """
         ...
 
@@ -221,7 +222,7 @@ class NoBody:
     def take_buffered(self) -> bytes:
         return b""
 
-    def expect_continue_from_backend(self) -> bool:
+    def expect_continue_from_backend(self, gone_on: Callable[[], None] = lambda: None) -> bool:  # noqa: ARG002
         return False
 
     def continue_sent(self) -> None:

@@ -172,6 +172,7 @@ class Attempt:
         self._limit = AnswerLimit(self._terms.relay.response_timeout_s, self._deadline)
         if outgoing.expects_continue:
             self._limit.begin()
+            outgoing.client_goes_on = self._client_goes_on
         self._upload = Upload(
             first,
             outgoing.rest() if is_streamed else (),
@@ -259,14 +260,19 @@ class Attempt:
             if not self._outgoing.expects_continue:
                 return
             self._outgoing.expects_continue = False
-            if self._limit is not None and self._upload is not None:
-                self._limit.suspend()  # it is the client's turn
-                if self._upload.hold is not None:
-                    self._upload.hold.blame()
+            self._client_goes_on()
         self.was_passed_on = True
         self._request.inform(head.status, b"".join([line + b"\r\n" for line in head.kept]))
         if head.status == 100:
             self._request.body.continue_sent()
+
+    def _client_goes_on(self) -> None:
+        """It is the client's turn, not the backend's."""
+        if self._limit is not None and self._upload is not None and self._lease is not None:
+            self._limit.suspend()
+            self._lease.connection.stream.wake()
+            if self._upload.hold is not None:
+                self._upload.hold.blame()
 
     def _body(self, head: ResponseHead, rest: bytes, stream: Stream) -> bytes | RelayBody:
         """Return the body itself when all of it is here, else one that reads it from the backend."""

@@ -28,16 +28,22 @@ _EXPECT = b"Expect: 100-continue"
 _NOTHING: Special = {}
 
 
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
 class Outgoing:
     """One request for a backend.
 
     `held` is the whole body if it is at hand (b"" without one), framed as it goes on the wire, else None; then `first` is
     what is at hand and the rest is streamed. `hops`: the Max-Forwards that came, if it counts (1 or more). `upload_ended` is
-    called when nobody sends the rest any more.
+    called when nobody sends the rest any more, `client_goes_on` when a client that waited for a 100 (Continue) of the backend was
+    told without one.
     """
 
     __slots__ = (
-        "_lines", "_own", "_raw", "_request", "expects_continue", "first", "held", "is_chunked", "upgrade", "upload_ended",
+        "_lines", "_own", "_raw", "_request", "client_goes_on", "expects_continue", "first", "held", "is_chunked", "upgrade",
+        "upload_ended",
     )  # fmt: skip
 
     def __init__(self, request: Request, raw: RequestHead | None, *, via: bool, hops: int | None) -> None:
@@ -49,6 +55,7 @@ class Outgoing:
         self.held: bytes | None = b""
         self.upgrade = b""
         self.upload_ended: Callable[[], None] | None = None
+        self.client_goes_on: Callable[[], None] = _nothing
         headers = request.headers_if_read
         #: The fields, where they are not those that came: None means `raw.forwarded`.
         self._lines = None if headers is None and raw is not None else _lines(request.headers)
@@ -148,7 +155,11 @@ class Outgoing:
         else:
             self.held = None
             self.first = at_hand
-            self.expects_continue = body.expect_continue_from_backend()
+            self.expects_continue = body.expect_continue_from_backend(self._client_goes_on)
+
+    def _client_goes_on(self) -> None:
+        self.expects_continue = False
+        self.client_goes_on()
 
     def _fields(self, raw: RequestHead | None) -> list[bytes]:
         return raw.kept if self._lines is None and raw is not None else self._lines or []

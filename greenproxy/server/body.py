@@ -16,7 +16,12 @@ from greenproxy.protocol.body import ChunkedDecoder, LengthDecoder, Malformed
 
 READ_BYTES = 120 * 1024  # as in net.relay
 MAX_TRAILER_BYTES = 16 * 1024
+CONTINUE_PATIENCE_S = 1.0  # as long as curl waits for a 100 (Continue) itself
 _FOREVER = float("inf")
+
+
+class _Impatience(ClientGone):
+    """The backend has not said for too long whether it wants the body. Never leaves this module."""
 
 
 class BodyCancelled(ClientGone):
@@ -38,8 +43,8 @@ class ClientBody:
     """See `messages.StreamedBody`. `send_continue` sends a 100 (Continue); None when the client does not wait for one."""
 
     __slots__ = (
-        "_decoder", "_exchange", "_is_being_read", "_is_consumed", "_max_bytes", "_patience", "_reader", "_released",
-        "_send_continue", "_source", "_waits_for_backend", "_whole", "is_cancelled",
+        "_decoder", "_exchange", "_gone_on", "_is_being_read", "_is_consumed", "_max_bytes", "_own_continue", "_patience",
+        "_reader", "_released", "_send_continue", "_source", "_waits_for_backend", "_whole", "is_cancelled",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +64,8 @@ class ClientBody:
         self._max_bytes = max_bytes
         self._send_continue = send_continue
         self._waits_for_backend = False  # the client waits for a 100 (Continue) that is the backend's to give
+        self._own_continue = send_continue  # if that does not
+        self._gone_on: Callable[[], None] | None = None
         self._whole: bytes | None = None  # all of it, once it was read or found in one piece: whoever asks again gets it again
         self._is_consumed = False  # a part of it was given away that is not held any more
         self._reader: object = None  # the greenlet that waits for the client's bytes
@@ -106,8 +113,9 @@ class ClientBody:
             self.is_cancelled = True
             raise BodyTooLarge
 
-    def expect_continue_from_backend(self) -> bool:
+    def expect_continue_from_backend(self, gone_on: Callable[[], None] = lambda: None) -> bool:
         self._waits_for_backend, self._send_continue = self._send_continue is not None, None
+        self._gone_on = gone_on
         return self._waits_for_backend
 
     def continue_sent(self) -> None:
@@ -118,12 +126,12 @@ class ClientBody:
     # -------------------------------------------------------------- as the limit of its own waits
 
     def remaining_s(self) -> float:
-        """Return the seconds that the client may be silent: body-timeout, or any number while it waits for a 100 (Continue)."""
-        return _FOREVER if self._waits_for_backend else self._patience.remaining_s()
+        """Return the seconds that the client may be silent: body-timeout, or less while it waits for a 100 (Continue)."""
+        return CONTINUE_PATIENCE_S if self._waits_for_backend else self._patience.remaining_s()
 
     def late(self) -> ProxyError:
         """Return what its silence means."""
-        return self._patience.late()
+        return _Impatience() if self._waits_for_backend else self._patience.late()
 
     # -------------------------------------------------------------- reading
 
@@ -200,7 +208,7 @@ class ClientBody:
             send_continue()
         self._reader = getcurrent()
         try:
-            data = self._source.stream.recv(READ_BYTES, self)
+            data = self._wait()
         except OSError as error:
             raise ClientGone(f"The client's connection broke while it sent its body: {error}") from error
         finally:
@@ -209,6 +217,22 @@ class ClientBody:
         if not data:
             raise ClientGone("The client closed the connection in the middle of its body.")
         return self._feed(data)
+
+    def _wait(self) -> bytes:
+        while True:
+            try:
+                return self._source.stream.recv(READ_BYTES, self)
+            except _Impatience:
+                if not self._source.stream.is_sending:  # else what the client is told now goes first
+                    self._go_on()
+
+    def _go_on(self) -> None:
+        """Tell the client to send its body, since the backend does not say whether it wants it."""
+        assert self._own_continue is not None
+        assert self._gone_on is not None
+        self._waits_for_backend = False
+        self._own_continue()
+        self._gone_on()
 
     def _feed(self, data: bytes) -> bytes:
         decoder = self._decoder

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 from tests.client import RawClient, get
+from tests.conftest import MakeBackend, StartProxy
 from tests.e2e.house import House
+from tests.processes import wait_until
 from tests.scripted import ScriptedBackend
 from tests.scripts import Connection, answer, close, echo, expect_head, expect_request, hang, send
 
@@ -58,6 +62,28 @@ def test_without_any_100_the_backend_gets_the_body_when_it_comes(backend: Script
     client.send(b"hello")
 
     assert client.answer("POST").body == b"thanks"
+
+
+def test_a_client_that_waits_in_vain_is_told_to_go_on(backend: ScriptedBackend, client: RawClient) -> None:
+    """Not every backend knows of expectations, and not every client loses its patience."""
+    backend.play([expect_request, send(answer(b"thanks")), hang])
+    client.send(EXPECT)
+    assert client.head().status == 100
+    client.send(b"hello")
+
+    assert client.answer("POST").body == b"thanks"
+    assert backend.requests[0].body == b"hello"
+
+
+def test_a_100_that_comes_late_is_not_said_twice(backend: ScriptedBackend, client: RawClient) -> None:
+    backend.play([expect_head, hang, send(CONTINUE), read_the_rest, send(answer(b"thanks")), hang])
+    client.send(EXPECT)
+    assert client.head().status == 100
+    backend.release()
+    client.send(b"hello")
+    told = client.answer("POST")
+
+    assert (told.body, told.interim) == (b"thanks", [])
 
 
 def test_an_http_10_client_gets_no_100(backend: ScriptedBackend, client: RawClient) -> None:
@@ -127,3 +153,19 @@ def test_uploads_stream_before_they_are_complete(backend: ScriptedBackend, clien
 
     assert client.answer("POST").status == 200
     assert seen == [b"first", b"other"]
+
+
+def test_the_backend_has_its_time_behind_a_body_that_came_late(proxy: StartProxy, scripted: MakeBackend) -> None:
+    """response-timeout counts while the backend may answer the expectation, and anew behind the body: not in between."""
+    backend = scripted([expect_request, send(answer(b"thanks")), hang])
+    running = proxy(
+        f"[listener:web]\nbind = 127.0.0.1:0\n[upstream:shop]\nbackends = {backend.url}\nhealth-interval = 0\nresponse-timeout = 1500ms\n"
+    )
+    with RawClient(running.address()) as client:
+        begun_s = monotonic()
+        client.send(EXPECT)
+        assert client.head().status == 100
+        wait_until(lambda: monotonic() - begun_s > 2, "more time has passed than a backend has")
+        client.send(b"hello")
+
+        assert client.answer("POST").body == b"thanks"

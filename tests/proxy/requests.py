@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from greenproxy.messages import NO_BODY, ClientAddress, Request
@@ -69,7 +69,7 @@ class ComingBody:
     def take_buffered(self) -> bytes:
         return self._at_hand
 
-    def expect_continue_from_backend(self) -> bool:
+    def expect_continue_from_backend(self, gone_on: Callable[[], None] = lambda: None) -> bool:  # noqa: ARG002
         expects, self._expects_continue = self._expects_continue, False
         return expects
 
