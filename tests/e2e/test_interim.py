@@ -159,7 +159,8 @@ def test_the_backend_has_its_time_behind_a_body_that_came_late(proxy: StartProxy
     """response-timeout counts while the backend may answer the expectation, and anew behind the body: not in between."""
     backend = scripted([expect_request, send(answer(b"thanks")), hang])
     running = proxy(
-        f"[listener:web]\nbind = 127.0.0.1:0\n[upstream:shop]\nbackends = {backend.url}\nhealth-interval = 0\nresponse-timeout = 1500ms\n"
+        "[listener:web]\nbind = 127.0.0.1:0\n[upstream:shop]\nhealth-interval = 0\nresponse-timeout = 1500ms\n"
+        f"backends = {backend.url}\n"
     )
     with RawClient(running.address()) as client:
         begun_s = monotonic()
