@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from time import monotonic
 
-_CALM_S = 5.0  # while it lasts something is opened now and then: it is over when nothing has been missing for so long
+_CALM_S = 3.0  # while it lasts something is opened now and then: it is over when nothing has been missing for so long
 
 
 class Shortage:

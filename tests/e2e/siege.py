@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.client import RawClient, get
+from tests.client import RawClient, ask, get
 from tests.e2e.crowd import Crowd, visit
 from tests.e2e.herd import Herd
 from tests.processes import Process, wait_until
@@ -43,9 +43,9 @@ statsd = 127.0.0.1:{statsd}
 [listener:web]
 bind = 127.0.0.1:0
 upstream = shop
-header-timeout = 1500ms
+header-timeout = 1200ms
 body-timeout = 1s
-idle-timeout = 1500ms
+idle-timeout = 1200ms
 send-timeout = 1s
 
 [upstream:shop]
@@ -57,9 +57,9 @@ max-fails = 0
 [listener:roomy]
 bind = 127.0.0.1:0
 upstream = roomy
-header-timeout = 1500ms
+header-timeout = 1200ms
 body-timeout = 1s
-idle-timeout = 1500ms
+idle-timeout = 1200ms
 send-timeout = 1s
 
 [upstream:roomy]
@@ -119,7 +119,7 @@ class Situation:
     sips_bytes: int = 0  # if not: it takes as many bytes every tenth of a second
     ends: tuple[str, ...] = ()
     logged: tuple[tuple[int, str | None], ...] = ()
-    patience_s: float = 5
+    patience_s: float = 10
     may_refuse: bool = False  # honest clients too, at first: they heed Retry-After, until all are served
 
     def __str__(self) -> str:
@@ -128,7 +128,7 @@ class Situation:
 
 @dataclass
 class Report:
-    """What came of a siege. `spent` is the most that was seen of each, beyond what was held before."""
+    """What came of a siege. `spent` is the most that was seen of each, beyond what was held before; see `Fort.spent`."""
 
     situation: Situation
     spent: Cost
@@ -156,6 +156,9 @@ class Fort:
         self.running = running
         (self._pid,) = running.workers()
         self._entries_seen = 0
+        for listener in ("web", "roomy"):
+            visit(running.address(listener), HONEST, REQUESTS)
+        self.at_rest_bytes = running.memory_bytes()
 
     def resources(self) -> Mapping[str, Any]:
         """Return what the worker says that it holds."""
@@ -164,10 +167,18 @@ class Fort:
             return told
 
     def spent(self) -> Cost:
-        """Return what the worker holds now."""
+        """Return what the worker holds now: of memory, what it has more than before all sieges, since freed memory may stay."""
         held = self.resources()
         greenlets = sum(held["greenlets"].values()) - held["idle_greenlets"]
-        return Cost(self.running.memory_bytes(), greenlets, len(os.listdir(f"/proc/{self._pid}/fd")))
+        return Cost(self.running.memory_bytes() - self.at_rest_bytes, greenlets, len(os.listdir(f"/proc/{self._pid}/fd")))
+
+    def settle(self) -> None:
+        """Wait until nobody is connected and the log has told of everybody."""
+        wait_until(lambda: self.resources()["clients"]["open"] == 0, "nobody is connected", _PATIENCE_S)
+        last = f"/settled-{time.monotonic_ns()}"
+        ask(self.running.address(), get(last, "Connection: close"))
+        self.running.entry(last)
+        self.fresh_entries()
 
     def fresh_entries(self) -> Counter[tuple[int, str | None]]:
         """Return what the access log has of the herd since it was asked last, by status and reason."""
@@ -190,8 +201,8 @@ def open_fort(folder: Path, statsd_port: int, ini: str = INI) -> Iterator[Fort]:
 
 def besiege(fort: Fort, situation: Situation) -> Report:
     """Let the herd do it, serve honest clients meanwhile and afterwards, and wait until the proxy has ended each of the herd."""
-    fort.fresh_entries()
-    before = fort.spent()
+    fort.settle()
+    before = fort.spent()._replace(memory_bytes=0)
     begun_s = time.monotonic()
     with Herd(fort.running.address(situation.listener), HERD, situation.openings, situation.receive_buffer) as herd:
         with _doing_it(herd, situation):

@@ -16,6 +16,7 @@ from tests.processes import wait_until
 WEB, ROOMY = "web", "roomy"
 UPLOAD = opening("/upload", "Content-Length: 100000", method="POST")
 CHUNKED = opening("/upload", "Transfer-Encoding: chunked", method="POST")
+STARTED_UPLOAD = opening("/upload", "Content-Length: 1000000", method="POST") + bytes(80_000)
 FIELDS = b"X-Field: value\r\n" * 2200
 GONE, SERVED = (499, "client-gone"), (200, None)
 
@@ -25,17 +26,41 @@ def last(target: str) -> bytes:
 
 
 CUT, BUSY = (200, "send-timeout"), ((503, "queue-full"), (503, "queue-timeout"))
-#: What one that waits for a request may cost, and one whose request is served: one greenlet and a socket to its backend, and
-#: another greenlet when it sends a body. What is read ahead of one that reads slowly is bounded by response-buffer.
-WAITING, SERVING, UPLOADING, READING = Cost(2 * KIB, 0, 1), Cost(24 * KIB, 1, 2), Cost(40 * KIB, 2, 2), Cost(288 * KIB, 1, 2)
+#: What one may cost that waits for a request; whose request is served: a greenlet and a socket to its backend; that sends a body:
+#: another greenlet, and the beginning of the body; that reads slowly: what is read ahead of it (response-buffer).
+WAITING, SERVING, UPLOADING = Cost(2 * KIB, 0, 1), Cost(24 * KIB, 1, 2), Cost(40 * KIB, 2, 2)
+STARTED, READING = Cost(112 * KIB, 2, 2), Cost(288 * KIB, 1, 2)
+#: The cheap ones come first: what is free again of the memory that they took stays with the process.
 SITUATIONS = (
     Situation("who say nothing", WEB, WAITING, ends=("closed",)),
     Situation(
         "slow heads", WEB, WAITING, (opening("/")[:-2] + b"X-A: ",), (b"x",), ends=("408",), logged=((408, "header-timeout"),),
     ),
+    Situation("gone in mid head", WEB, WAITING, (opening("/")[:-2],), is_half_closed=True, ends=("closed",)),
+    Situation("half-closed", ROOMY, SERVING, (opening("/"),), is_half_closed=True, ends=("200", "closed"), logged=(SERVED, GONE)),
+    Situation("asking and leaving", ROOMY, SERVING, (opening("/"),), leaves_at_once=True),
+    Situation(
+        "asking what trickles", ROOMY, SERVING, (last("/trickle/head"), last("/trickle/body")),
+        ends=("504", "200"), logged=((504, "response-timeout"), (200, "request-timeout")),
+    ),
     Situation(
         "slow bodies", WEB, UPLOADING, (UPLOAD, CHUNKED), (b"x", b"1\r\nx\r\n"),
         ends=("408", "503"), logged=((408, "body-timeout"), *BUSY),
+    ),
+    Situation("gone in mid body", ROOMY, UPLOADING, (UPLOAD + b"x",), is_half_closed=True, ends=("closed",), logged=(GONE,)),
+    Situation(
+        "without end", ROOMY, UPLOADING,
+        (opening("/")[:-2] + FIELDS, b"GET /" + b"x" * 20_000, CHUNKED + b"1;" + FIELDS, CHUNKED + b"0\r\n" + FIELDS),
+        ends=("431", "414", "400"), logged=((431, "head-too-large"), (414, "uri-too-long"), (400, "bad-request")),
+    ),
+    Situation(
+        "asking what has no end", ROOMY, Cost(80 * KIB, 1, 2),
+        [last(f"/endless/{part}") for part in ("interim", "head", "extension", "trailer")],
+        ends=("102", "200", "502"), logged=((200, "backend-invalid"), (502, "backend-invalid")),
+    ),
+    Situation(
+        "large bodies that slow down", WEB, STARTED, (STARTED_UPLOAD,), (b"x",),
+        may_refuse=True, ends=("408", "503"), logged=((408, "body-timeout"), *BUSY),
     ),
     Situation(
         "reading 200 KiB slowly", WEB, READING, (last("/size/204800"),), receive_buffer=4096, reads=False, sips_bytes=50,
@@ -47,26 +72,7 @@ SITUATIONS = (
     ),
     Situation(
         "pipelines that nobody reads", ROOMY, READING, (opening("/size/100000") * 5,), receive_buffer=4096, reads=False,
-        patience_s=15, ends=("200",), logged=(SERVED, CUT),
-    ),
-    Situation("gone in mid head", WEB, WAITING, (opening("/")[:-2],), is_half_closed=True, ends=("closed",)),
-    Situation("gone in mid body", ROOMY, UPLOADING, (UPLOAD + b"x",), is_half_closed=True, ends=("closed",), logged=(GONE,)),
-    Situation("half-closed", ROOMY, SERVING, (opening("/"),), is_half_closed=True, ends=("200", "closed"), logged=(SERVED, GONE)),
-    Situation("half-closed at the last", ROOMY, SERVING, (last("/"),), is_half_closed=True, ends=("200",), logged=(SERVED,)),
-    Situation("asking and leaving", ROOMY, SERVING, (opening("/"),), leaves_at_once=True),
-    Situation(
-        "without end", ROOMY, UPLOADING,
-        (opening("/")[:-2] + FIELDS, b"GET /" + b"x" * 20_000, CHUNKED + b"1;" + FIELDS, CHUNKED + b"0\r\n" + FIELDS),
-        ends=("431", "414", "400"), logged=((431, "head-too-large"), (414, "uri-too-long"), (400, "bad-request")),
-    ),
-    Situation(
-        "asking what trickles", ROOMY, SERVING, (last("/trickle/head"), last("/trickle/body")),
-        ends=("504", "200"), logged=((504, "response-timeout"), (200, "request-timeout")),
-    ),
-    Situation(
-        "asking what has no end", ROOMY, Cost(80 * KIB, 1, 2),
-        [last(f"/endless/{part}") for part in ("interim", "head", "extension", "trailer")],
-        ends=("102", "200", "502"), logged=((200, "backend-invalid"), (502, "backend-invalid")),
+        ends=("200",), logged=(SERVED, CUT),
     ),
 )  # fmt: skip
 
