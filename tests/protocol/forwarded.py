@@ -192,7 +192,7 @@ def _node(address: bytes) -> bytes:
 
 
 def _quoted(host: bytes) -> bytes:
-    return b'"%b"' % host if set(host) & set(b":[]") else host
+    return b'"%b"' % host if set(host) & set(b":[]();=,") else host  # what is no token is quoted (RFC 7239 section 4)
 
 
 # ------------------------------------------------------------------ responses

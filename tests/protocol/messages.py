@@ -58,8 +58,9 @@ def _line(name: bytes, value: bytes, before: bytes = b" ", after: bytes = b"") -
 # ------------------------------------------------------------------ bodies
 
 _QUOTED = st.sampled_from([b'"b"', b'""', b'"\\""', b'";,\xff"'])
-_EXTENSION = st.tuples(_TOKEN, st.none() | _TOKEN | _QUOTED).map(
-    lambda pair: b";" + pair[0] + (b"" if pair[1] is None else b"=" + pair[1])
+_BLANK = st.sampled_from([b"", b"", b"", b"", b"", b" ", b"\t "])
+_EXTENSION = st.tuples(_TOKEN, st.none() | _TOKEN | _QUOTED, _BLANK).map(
+    lambda part: b";" + part[2] + part[0] + (b"" if part[1] is None else part[2] + b"=" + part[2] + part[1])
 )
 _EXTENSIONS = st.just(b"") | st.lists(_EXTENSION, max_size=2).map(b"".join)
 _SIZES = st.sampled_from(["%x", "%X", "%04x", "%015X"])
@@ -101,7 +102,9 @@ def chunked_bodies() -> Strategy[Framed]:
 
 # ------------------------------------------------------------------ canonical requests
 
-_HOSTS = st.sampled_from([b"a", b"shop.example.com", b"a:8080", b"10.0.0.1", b"[::1]:80", b"[2001:db8::1]", b"a_b.c-d"])
+_HOSTS = st.sampled_from(
+    [b"a", b"shop.example.com", b"a:8080", b"10.0.0.1", b"[::1]:80", b"[2001:db8::1]", b"a_b.c-d", b"a:", b"b;c=d"]
+)
 _PCHAR = st.text("aZ09-_~!$&'()*+,;=:@", max_size=6).map(str.encode)
 _SEGMENT = st.tuples(_PCHAR, st.sampled_from([b"", b"", b"%41", b"%C3%BC", b"%25"])).map(b"".join)
 _QUERY = st.just(b"") | st.text('a9?/%&=;.:@\\"|^`{}[]<>', max_size=8).map(lambda text: b"?" + text.encode())
