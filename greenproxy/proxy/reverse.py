@@ -79,7 +79,8 @@ class ReverseProxy:
         """A request that has not all come: it needs a place among the uploads, or it is read first as far as there is room."""
         uploads = self._upstream.uploads
         if uploads.is_full:
-            outgoing.collect(REQUEST_BUFFER_BYTES)
+            with deadline.enforced():
+                outgoing.collect(REQUEST_BUFFER_BYTES)
             if outgoing.held is not None:
                 return self._try_backends(request, outgoing, deadline)
         place = uploads.wait(deadline.within(self._relay.pool_queue_timeout_s, QueueTimeout))

@@ -70,7 +70,7 @@ class Hold:
         try:
             yield
         finally:
-            self._owed_s = self.owed_s()
+            self.owed_s()
             self._left = _nothing
             self._left_before = 0
             self._waiter = None
@@ -82,10 +82,13 @@ class Hold:
 
     def owed_s(self) -> float:
         """Return the seconds for which the client kept its backend waiting, less what it paid off."""
-        if self._waiter is None or self._is_excused:
-            return self._owed_s
-        waited_s = self._holds.clock() - self._since_s
-        return max(0.0, self._owed_s + waited_s - (self._left_before - self._left()) / RATE_BYTES_PER_S)
+        if self._waiter is not None and not self._is_excused:
+            # Settled up to now each time, so that what the kernel takes in one go is no credit for the rest of a long wait.
+            now_s, left = self._holds.clock(), self._left()
+            paid_s = (self._left_before - left) / RATE_BYTES_PER_S
+            self._owed_s = max(0.0, self._owed_s + now_s - self._since_s - paid_s)
+            self._since_s, self._left_before = now_s, left
+        return self._owed_s
 
     def cut(self) -> None:
         """Raise the error in whoever waits. Does not wait itself."""

@@ -203,6 +203,15 @@ def test_a_client_that_reads_what_the_kernel_has_pays_while_it_waits(scene: Scen
         assert hold.owed_s() == pytest.approx(0.5)
 
 
+def test_what_the_kernel_takes_at_the_beginning_of_a_wait_is_no_credit_for_its_rest(scene: Scene) -> None:
+    client = scene.slow()
+    scene.clock.turn(0.1)
+    client.unsent = 0
+    early = scene.relieve()
+    scene.clock.turn(0.5)
+    assert (early, scene.relieve(), client.ended) == (0, 1, "SendTimeout")
+
+
 def test_what_it_paid_while_it_waited_is_paid_behind_the_wait(scene: Scene) -> None:
     left = [5000]
     hold = Hold(scene.holds, scene.backends["a"])
