@@ -147,9 +147,7 @@ class Model:
         if bad.kind == "bad chunk":
             self._idle = None  # a connection may have been spent on its first chunk
         status = BAD[bad.kind][0]
-        # Where an empty line ends the head, what follows may be taken for the rest of it, and be too long.
-        statuses = {400, 431} if bad.kind == "bare LF" else {status}
-        return Due(number, bad, frozenset(statuses), status == 405 and self._served < KEEPALIVE_REQUESTS)
+        return Due(number, bad, frozenset({status}), status == 405 and self._served < KEEPALIVE_REQUESTS)
 
     def _served_one(self, turn: Turn, number: str) -> Due:
         lives: bool | None = turn.wants and self._served < KEEPALIVE_REQUESTS

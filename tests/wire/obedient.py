@@ -40,6 +40,7 @@ class Ledger:
         """Write down what arrived."""
         with self.changed:
             self.seen.append(seen)
+            self.changed.notify_all()
 
     def is_first_failure(self, number: str) -> bool:
         """Return whether a request that is to fail once comes for the first time."""
@@ -67,6 +68,11 @@ class Ledger:
         with self.changed:
             quiet = self.changed.wait_for(lambda: not self.busy, seconds)
             assert quiet, f"in the middle of a message: {[(conn.number, conn.buffer) for conn in self.busy]}"
+
+    def wait_until_seen(self, count: int, seconds: float = 10.0) -> None:
+        """Wait until that many requests have arrived."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.seen) >= count, seconds), self.seen
 
     def take_seen(self) -> list[Seen]:
         """Return what was seen since the last time. Nothing in it may be odd."""

@@ -22,7 +22,7 @@ from tests.examples import examples
 from tests.running import RunningProxy
 from tests.scripted import ScriptedBackend
 from tests.wire.conversation import BAD, KEEPALIVE_REQUESTS, MAX_BODY, TUNNELLED, Bad, Due, Model, Said, Turn
-from tests.wire.obedient import ACTS, Ledger, Seen, obedient
+from tests.wire.obedient import ACTS, LARGE, Ledger, Seen, obedient
 
 INI = f"""
 [listener:web]
@@ -104,9 +104,11 @@ _SAID = st.one_of(_GOOD, _GOOD, _GOOD, _GOOD, _GOOD, _GOOD, _GOOD, _SWITCHES, st
 
 
 def _is_settled(said: list[Said]) -> bool:
-    """Whether all answers before a cut have left the kernel's buffers by then: a cut may take them with it."""
-    acts = [each.act for each in said if isinstance(each, Turn)]
-    return "large" not in acts or not {"cut-length", "cut-chunks"} & set(acts[acts.index("large") :])
+    """Whether a reset, which is how HTTP/1.0 is told of a cut, finds no long answer before it that is still under way."""
+    turns = [each for each in said if isinstance(each, Turn)]
+    larges = [at for at, turn in enumerate(turns) if turn.act == "large"]
+    resets = [at for at, turn in enumerate(turns) if turn.version == "1.0" and turn.act.startswith("cut-")]
+    return not larges or not resets or larges[0] > resets[-1]
 
 
 CONVERSATIONS = st.lists(_SAID, min_size=1, max_size=KEEPALIVE_REQUESTS + 1).filter(_is_settled)
@@ -306,3 +308,18 @@ def test_every_act_of_a_backend_leaves_the_connection_as_the_model_says(stage: S
     turns = [Turn(act), Turn(act, upgrade="websocket"), Turn(act, "POST", framing="length", upgrade="websocket")]
     for turn in [*turns, Turn(act, "PUT", framing="trailers", expects=True)]:
         run(stage, [plain, turn, plain], feed, is_warm=False, dice=random.Random(act))
+
+
+def test_an_answer_that_was_whole_survives_the_cut_of_the_next_one(stage: Stage) -> None:
+    """More requests lie there unread: a plain close would be a reset, and take what the client has not read yet."""
+    stage.begin(is_warm=False)
+    with RawClient(stage.proxy.address(), receive_buffer=8192) as client:
+        client.send(Turn("large").head("long") + Turn("cut-chunks").head("cut") + Turn().head("never"))
+        stage.ledger.wait_until_seen(2)
+        client.send(Turn().head("late"))
+        stage.ledger.wait_until_quiet()
+        answer = client.answer()
+        with pytest.raises(Cut) as cut:
+            client.answer()
+    assert len(answer.body) == len("long:") + LARGE
+    assert not cut.value.was_reset
