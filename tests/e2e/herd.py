@@ -12,6 +12,7 @@ import struct
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -183,6 +184,14 @@ class Herd:
                 if not member.end:
                     selector.register(member.sock, selectors.EVENT_READ)
             return len(selector.select(0))
+
+    def queued_bytes(self) -> list[int]:
+        """Return for each that is connected what the kernel holds for it on the other side: sent or not, and not acknowledged."""
+        mine = {member.sock.getsockname()[1] for member in self.members if not member.end}
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        port = self.address[1]
+        theirs = [row for row in rows if int(row[1].split(":")[1], 16) == port and int(row[2].split(":")[1], 16) in mine]
+        return [int(row[4].split(":")[0], 16) for row in theirs]
 
     def reset(self) -> None:
         """Break every connection off."""

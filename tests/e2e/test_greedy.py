@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e.herd import Herd
 from tests.e2e.siege import HERD, HONEST, KIB, REQUESTS, SLACK_BYTES, Cost, Fort, Report, Situation, besiege, open_fort, opening
 from tests.e2e.test_seen import Statsd
 from tests.processes import wait_until
@@ -125,6 +126,15 @@ def test_they_end_as_the_settings_say(report: Report) -> None:
 
 def test_the_log_says_why(report: Report) -> None:
     assert set(report.logged) <= set(report.situation.logged), str(report)
+
+
+def test_the_kernel_holds_little_for_who_does_not_read(fort: Fort) -> None:
+    """It would take 4 MiB for each; what it is told to take unsent is 256 KiB, beside what is on its way."""
+    with Herd(fort.running.address(ROOMY), 20, (opening("/size/8000000"),), receive_buffer=4096) as herd:
+        wait_until(lambda: fort.resources()["clients"]["open"] == 20, "all are served")
+        wait_until(lambda: fort.resources()["clients"]["open"] == 0 or min(herd.queued_bytes()) > 200 * KIB, "it has been filled")
+        queued = herd.queued_bytes()
+    assert max(queued) < 512 * KIB, f"bytes in the kernel for each: {sorted(queued)}"
 
 
 def test_the_metrics_count_what_the_log_says(fort: Fort, statsd: Statsd) -> None:
