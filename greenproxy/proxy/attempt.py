@@ -185,6 +185,8 @@ class Attempt:
         )
         if is_streamed:
             self._stream_upload = self._upload
+        if outgoing.place is not None:
+            outgoing.place.began()
         self._upload.start(self._terms.recycler)
 
     def _hold(self, lease: Lease) -> Hold:
@@ -194,8 +196,8 @@ class Attempt:
         return hold
 
     def _upload_ended(self, is_whole: bool) -> None:
-        if self._outgoing.upload_ended is not None:
-            self._outgoing.upload_ended()
+        if self._outgoing.place is not None:
+            self._outgoing.place.ended(is_whole)
         if self._upload is not None and self._upload.was_refused:
             self._was_broken_off = True
         self._upload = None

@@ -21,6 +21,7 @@ from greenproxy.protocol.forwarding import (
 )
 from greenproxy.protocol.http1 import RequestHead
 from greenproxy.protocol.target import valid_host
+from greenproxy.upstream.uploads import Place
 
 _is_target = re.compile(rb"[\x21\x22\x24-\x7e]+").fullmatch
 UPGRADES = frozenset({b"websocket"})
@@ -36,14 +37,14 @@ class Outgoing:
     """One request for a backend.
 
     `held` is the whole body if it is at hand (b"" without one), framed as it goes on the wire, else None; then `first` is
-    what is at hand and the rest is streamed. `hops`: the Max-Forwards that came, if it counts (1 or more). `upload_ended` is
-    called when nobody sends the rest any more, `client_goes_on` when a client that waited for a 100 (Continue) of the backend was
-    told without one.
+    what is at hand and the rest is streamed. `hops`: the Max-Forwards that came, if it counts (1 or more). `place` is
+    where it stands among the uploads, `client_goes_on` is called when a client that waited for a 100 (Continue) of the backend
+    was told without one.
     """
 
     __slots__ = (
-        "_lines", "_own", "_raw", "_request", "client_goes_on", "expects_continue", "first", "held", "is_chunked", "upgrade",
-        "upload_ended",
+        "_lines", "_own", "_raw", "_request", "client_goes_on", "expects_continue", "first", "held", "is_chunked", "place",
+        "upgrade",
     )  # fmt: skip
 
     def __init__(self, request: Request, raw: RequestHead | None, *, via: bool, hops: int | None) -> None:
@@ -54,7 +55,7 @@ class Outgoing:
         self.first = b""
         self.held: bytes | None = b""
         self.upgrade = b""
-        self.upload_ended: Callable[[], None] | None = None
+        self.place: Place | None = None
         self.client_goes_on: Callable[[], None] = _nothing
         headers = request.headers_if_read
         #: The fields, where they are not those that came: None means `raw.forwarded`.

@@ -84,12 +84,14 @@ class ReverseProxy:
             if outgoing.held is not None:
                 return self._try_backends(request, outgoing, deadline)
         place = uploads.wait(deadline.within(self._relay.pool_queue_timeout_s, QueueTimeout))
-        outgoing.upload_ended = place.leave
+        outgoing.place = place
         try:
-            return self._try_backends(request, outgoing, deadline)
+            response = self._try_backends(request, outgoing, deadline)
         except BaseException:
             place.leave()
             raise
+        place.settle()
+        return response
 
     def _try_backends(self, request: Request, outgoing: Outgoing, deadline: Deadline) -> Response:
         """Try one backend, and others as far as the retry rules allow."""

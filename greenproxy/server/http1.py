@@ -278,7 +278,7 @@ class Connection:
         self._grace.start(self._grace_is_over, self._progress(), update=True)
 
     def _grace_is_over(self, before: object) -> None:
-        """Whoever is gone answers what is sent with a reset: an answer goes on while it gets on, or the client has yet to read."""
+        """Whoever is gone answers what is sent with a reset: an answer goes on while it gets on, or waits for the client."""
         self._end_grace()
         if self.stream.is_sending or self._progress() != before:
             self._begin_grace()

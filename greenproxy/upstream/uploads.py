@@ -86,12 +86,30 @@ class Uploads:
 
 
 class Place:
-    """The place of one upload. `leave` is idempotent."""
+    """The place of one request's upload, for all its tries. `leave` is idempotent."""
 
-    __slots__ = ("_uploads",)
+    __slots__ = ("_is_settled", "_under_way", "_uploads")
 
     def __init__(self, uploads: Uploads) -> None:
         self._uploads: Uploads | None = uploads
+        self._under_way = 0  # the last try, and those before it that have yet to notice
+        self._is_settled = False
+
+    def began(self) -> None:
+        """A try begins to send the body."""
+        self._under_way += 1
+
+    def ended(self, is_whole: bool) -> None:
+        """A try sends no more of it: all of it is sent, or another try will, or nobody."""
+        self._under_way -= 1
+        if is_whole or (self._is_settled and not self._under_way):
+            self.leave()
+
+    def settle(self) -> None:
+        """There will be no other try."""
+        self._is_settled = True
+        if not self._under_way:
+            self.leave()
 
     def leave(self) -> None:
         """Give it back: the body has all come, or will not."""

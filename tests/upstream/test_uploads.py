@@ -290,3 +290,33 @@ class Places(RuleBasedStateMachine):
 
 Places.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
 TestPlaces = Places.TestCase
+
+
+# ------------------------------------------------------------------ more than one try
+
+
+@pytest.mark.parametrize(
+    ("steps", "under_way"),
+    [
+        ("began", 1),
+        ("began whole", 0),
+        ("began part", 1),
+        ("began part began", 1),
+        ("began part began whole", 0),
+        ("began part began part", 1),
+        ("began part settle", 0),
+        ("began settle", 1),
+        ("began settle part", 0),
+        ("began settle whole", 0),
+        ("began began part settle", 1),
+        ("began began part settle part", 0),
+        ("settle", 0),
+    ],
+)
+def test_a_place_is_kept_while_somebody_sends_or_may_send_again(steps: str, under_way: int) -> None:
+    it = House()
+    place = it.uploads.enter()
+    acts = {"began": place.began, "settle": place.settle, "whole": lambda: place.ended(True), "part": lambda: place.ended(False)}
+    for step in steps.split():
+        acts[step]()
+    assert it.uploads.under_way == under_way
