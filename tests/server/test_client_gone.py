@@ -16,6 +16,12 @@ from tests.fronts import LoneFront, MakeFront
 from tests.hub import poll, until
 
 
+@pytest.fixture(autouse=True)
+def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever only ended its side is in test_half_closed.py."""
+    monkeypatch.setattr("greenproxy.server.http1.HALF_CLOSED_GRACE_S", 0.02)
+
+
 class Waiting:
     """A handler that waits until it is let go, and notes how its wait ended."""
 

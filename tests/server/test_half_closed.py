@@ -16,7 +16,7 @@ from tests.client import Cut, get, post
 from tests.fronts import LoneFront, MakeFront
 from tests.hub import HubClient, poll, turns, until, watchers
 
-GRACE_S = 0.06
+GRACE_S = 0.12
 
 
 @pytest.fixture(autouse=True)
@@ -169,7 +169,7 @@ def test_an_answer_that_has_begun_goes_on_for_as_long_as_it_gets_on(front: MakeF
     client.half_close()
     client.head()
     for _ in range(5):
-        gevent.sleep(GRACE_S * 0.6)
+        gevent.sleep(GRACE_S * 0.4)
         drip.more.release()
     assert (client.take(10), client.until_closed(), it.ended()[0].status) == (b"helloworld", b"", 200)
 
