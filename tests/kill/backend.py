@@ -1,4 +1,4 @@
-"""HubBackend: a ScriptedBackend on greenlets of this thread's hub instead of threads, so that what happens when is the same each time.
+"""HubBackend: a ScriptedBackend on greenlets of this thread's hub instead of threads, so that each time goes like the last.
 
 Scripts and their steps are those of `tests.scripts`.
 """

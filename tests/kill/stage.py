@@ -1,8 +1,7 @@
-"""Stage: a house in this process (front, middleware, proxy, upstream) on which a scenario is played, and what must hold behind it."""
+"""Stage: a house in this process (front, middleware, proxy, upstream) that plays a scenario, and what must hold behind it."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +27,7 @@ from tests.proxy.edge import Edge
 from tests.scripts import Connection, Script, always, answer, expect_request, send
 
 OK = answer(b"ok")
-PAGE = b"e" * 16384  # the error pages of a house that `has_long_pages`
+PAGE = b"e" * 10000  # the error pages of a house that `has_long_pages`
 PART, REST = b"part of it, ", b"and the rest"
 _OTHERS = "/other", "/side"  # who asks for these meets no middleware
 _GREENLETS = "greenlets"
@@ -47,9 +46,9 @@ def _soon(predicate: Callable[[], bool]) -> None:
 class Scenario:
     """What one client does, and the house it meets.
 
-    `play` appends the answers it got; played without a strike they are `expected`, as (status, body). `scripts` makes
-    those of each backend, for the connections of one play; a backend without any does not listen. `warm` is how many requests are made
-    on the side before it begins, so that connections are idle. `crowd` requests hold slots until `Stage.make_room`.
+    `play` appends the answers it got; played without a strike they are `expected`, as (status, body). `scripts` makes those
+    of each backend, for the connections of one play; a backend without any does not listen. `warm` is how many requests are
+    made on the side before it begins, so that connections are idle. `crowd` requests hold slots until `Stage.make_room`.
     """
 
     name: str
@@ -62,6 +61,7 @@ class Scenario:
     warm: int = 0
     buffers: int = 0
     crowd: int = 0
+    is_crowd_uploading: bool = False  # then it keeps its slots by bodies that do not go on
     refused: int = 0  # answers to what never became a request
     is_narrow: bool = False  # the kernel holds little between proxy and backend
     has_own_greenlets: bool = False  # middleware makes some, whose errors go to the hub
@@ -72,7 +72,7 @@ class _LongPages(LoneFront):
     """A front whose error pages no client gets in one piece."""
 
     @staticmethod
-    def _page(error: ProxyError, request: Request | None) -> Response:
+    def _page(error: ProxyError, _request: Request | None) -> Response:
         return Response(error.status, {"X-Reason": error.reason}, PAGE)
 
 
@@ -99,8 +99,8 @@ class Stage:
         self._end, self._room = Event(), Event()
         self._bystander = self._in_flight(self._end, PART, REST)
         self._crowd: list[HubClient] = []
-        self._rest()
-        self._before = self._held()
+        self._before: dict[str, Any] = {}
+        self.begin()
 
     # -------------------------------------------------------------- others
 
@@ -119,10 +119,26 @@ class Stage:
             client.more()
         return client
 
+    def _uploading(self) -> HubClient:
+        """Return a client in the middle of its body."""
+        for backend in self.backends:
+            backend.play(always(OK))
+        client = self.front.connect()
+        before = self.edge.in_flight
+        client.send(get("/other", f"Content-Length: {len(PART + REST)}", method="PUT") + PART)
+        _soon(lambda: self.edge.in_flight > before)
+        return client
+
     def make_room(self) -> None:
-        """Let those who crowd the pool get their answers."""
+        """Let those who crowd the pool get on."""
         poll()
         poll()
+        self._open_room()
+
+    def _open_room(self) -> None:
+        if not self._room.is_set() and self.scenario.is_crowd_uploading:
+            for each in self._crowd:
+                each.send(REST)
         self._room.set()
 
     def bystanders(self) -> set[object]:
@@ -136,11 +152,14 @@ class Stage:
 
     # -------------------------------------------------------------- one play
 
-    def play(self, at: int = 0, strike: Callable[[Stage, Any], None] = lambda _stage, _victim: None) -> tuple[Waits, list[Answer]]:
+    def play(
+        self, at: int = 0, strike: Callable[[Stage, Any], None] = lambda _stage, _victim: None
+    ) -> tuple[Waits, list[Answer]]:
         """Play the scenario; at its wait number `at`, call `strike`. Return the waits and the answers that the client got."""
         scenario = self.scenario
         self._room.clear()
-        self._crowd = [self._in_flight(self._room, PART, REST) for _ in range(scenario.crowd)]
+        join = self._uploading if scenario.is_crowd_uploading else lambda: self._in_flight(self._room, PART, REST)
+        self._crowd = [join() for _ in range(scenario.crowd)]
         for backend, scripts in zip(self.backends, scenario.scripts(), strict=True):
             backend.play(*scripts)
         for _ in range(scenario.warm):
@@ -157,11 +176,12 @@ class Stage:
                     raise
             finally:
                 client.leave()
-                self._room.set()
+                self._open_room()
                 for backend in self.backends:
                     backend.released.set()
             for each in self._crowd:
-                assert each.answer().body == PART + REST, "somebody else's answer was harmed"
+                expected = b"ok" if scenario.is_crowd_uploading else PART + REST
+                assert each.answer().body == expected, "somebody else's answer was harmed"
                 each.leave()
             self._quiet()
         return waits, answers
@@ -196,9 +216,15 @@ class Stage:
         """Return what this process and these rooms hold."""
         front = self.front.front
         found = census(self.edge.upstream.held)
+        del found["watchers"]["active"]  # all kinds are here, and the loop has some of its own
         recycled = found[_GREENLETS].pop("_Runner", 0) - self.front.recycler.idle - self.edge.recycler.idle
         waiting = (len(front.idle), len(front.reading), len(front.lingering))
         return {**found, "greenlets at work": recycled, "waiting clients": waiting, "open": front.connections}
+
+    def begin(self) -> None:
+        """Let what there is now be what is there without a play."""
+        self._rest()
+        self._before = self._held()
 
     def left_behind(self) -> dict[str, Any]:
         """Return what is not as it was before the first play: {} if everything came back. The next client is served meanwhile."""
@@ -233,4 +259,3 @@ class Stage:
             self.edge.stop()
             for backend in self.backends:
                 backend.stop()
-

@@ -84,7 +84,7 @@ def test_unharmed_it_gets_its_answers(stage: Stage, scenario: Scenario) -> None:
 @every_scenario
 def test_wherever_it_is_struck_everything_comes_back(stage: Stage, scenario: Scenario, strike: str) -> None:
     stage.play()
-    blamed = stage.edge.failures
+    blamed, missed = stage.edge.failures, 0
     stage.left_behind()
     for number in range(1, MOST_WAITS + 1):
         before = stage.edge.failures
@@ -95,6 +95,7 @@ def test_wherever_it_is_struck_everything_comes_back(stage: Stage, scenario: Sce
         if strike != "backend resets":
             assert stage.edge.failures - before <= blamed, str(waits)
         if len(waits) < number:
+            assert missed <= 2, "waits that end in the turn in which they begin"
             return
-        assert waits.has_struck, str(waits)
+        missed += not waits.has_struck
     raise AssertionError(f"{scenario.name} has more than {MOST_WAITS} waits")

@@ -6,6 +6,7 @@ begin. At the chosen one something is done, in the hub, before the loop looks at
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -26,7 +27,8 @@ _IDLE = ("net/recycler.py", "_loop")
 class Waits:
     """`with Waits(bystanders, at, strike) as waits:` calls `strike(greenlet)` in the hub when the wait number `at` has begun.
 
-    `bystanders()` are the greenlets of the test itself. `stacks` has, for each wait, who waited where, innermost first.
+    `bystanders()` are the greenlets of the test itself; whoever is busy when the block is entered is left alone as well.
+    `stacks` has, for each wait, who waited where, innermost first.
     """
 
     def __init__(
@@ -38,10 +40,14 @@ class Waits:
         self._hub: Any = get_hub()
         self._main = greenlet.getcurrent()
         self._since: dict[Any, int] = {}  # who waits, and since which wait
+        self._others: set[Any] = set()
         self.stacks: list[list[Place]] = []
         self.has_struck = False
 
     def __enter__(self) -> Waits:
+        everything = gc.get_objects()  # by type: a weak proxy may stand for what is gone
+        raw = [each for each in everything if issubclass(type(each), greenlet.greenlet) and not each.dead]
+        self._others = {each for each in raw if each.gr_frame is not None and not is_idle(each.gr_frame)}
         self._before: Any = greenlet.gettrace()
         greenlet.settrace(self._seen)
         return self
@@ -61,7 +67,13 @@ class Waits:
     def _seen(self, _event: str, switch: tuple[Any, Any]) -> None:
         origin, target = switch
         self._since.pop(target, None)
-        if target is not self._hub or origin is self._main or origin.dead or origin in self._bystanders():
+        if (
+            target is not self._hub
+            or origin is self._main
+            or origin.dead
+            or origin in self._others
+            or origin in self._bystanders()
+        ):
             return
         if is_idle(origin.gr_frame):
             return
