@@ -114,11 +114,12 @@ A client that reads slowly does not keep a backend for that: what it has not rea
 for each response, beside what the kernel holds. A longer response keeps its backend until the client has read so far.
 
 Clients cannot take all of `pool-size` by being slow. While requests wait for a connection, those of the slowest clients are
-taken away: of clients that kept their backend waiting for half a second or more at less than 1000 bytes per second, because
-they do not send their request body (408, `body-timeout`) or do not read their response (it is cut, `send-timeout`). While
-nobody waits, only the timeouts count. Besides, an eighth of the connections is kept for requests that have come in whole: when
-uploads hold all others, the next upload is read into memory first, up to 64 KiB, and takes a connection when it is
-complete, or when one of them ends (at most `pool-queue-timeout` later; then 503).
+taken away: of clients that kept their backend waiting for half a second or more, less a second for every 1000 bytes that they
+moved, because they do not send their request body (408, `body-timeout`) or do not read their response (it is cut,
+`send-timeout`). While nobody waits, only the timeouts count. Besides, an eighth of the connections is kept for requests that
+have come in whole: when uploads hold all others, the next upload is read into memory first, up to 64 KiB, and takes a
+connection when it is complete, or when one of them ends (at most `pool-queue-timeout` later; then 503). For those that wait
+so, only slow uploads are cut.
 
 `retry-on` names what may be tried again, on another backend where there is one. `connect`: no connection was made; any
 method. `reset`: the connection ended without a byte of an answer; GET, HEAD, OPTIONS, TRACE, PUT and DELETE, other methods
