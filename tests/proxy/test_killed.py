@@ -1,4 +1,7 @@
-"""Requests that end in the middle: at every point where one waits, its lease comes back and its sockets are closed."""
+"""Requests that end in the middle: the lease comes back in that very moment, and the error is what ended them.
+
+That everything else comes back, at every wait that there is, is shown in `tests/kill`, in a whole house.
+"""
 
 from __future__ import annotations
 
@@ -221,27 +224,6 @@ def test_whoever_is_ended_ends_with_what_ended_it(at: At, reach: Reach, error: t
     point = at(reach)
     point.asking.kill(error())
     assert isinstance(point.asking.exception, error)
-
-
-def test_nobody_stands_in_line_for_whoever_was_ended(at: At) -> None:
-    point = at(waiting_for_a_slot)
-    point.asking.kill()
-    assert point.edge.upstream.queued == 0
-
-
-def test_those_who_hold_a_lease_are_not_harmed(at: At) -> None:
-    point = at(waiting_for_a_slot)
-    point.asking.kill()
-    point.release()
-    assert [other.get()[1] for other in point.others] == [b"ok"]
-
-
-@every_point
-def test_every_lease_is_back_in_the_end(at: At, reach: Reach) -> None:
-    point = at(reach)
-    point.asking.kill()
-    point.release()
-    point.edge.until_idle()
 
 
 # ------------------------------------------------------------------ in the moment of success
