@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic
 
 import gevent
@@ -316,6 +317,7 @@ TestPlaces = Places.TestCase
 def test_a_place_is_kept_while_somebody_sends_or_may_send_again(steps: str, under_way: int) -> None:
     it = House()
     place = it.uploads.enter()
+    acts: dict[str, Callable[[], None]]
     acts = {"began": place.began, "settle": place.settle, "whole": lambda: place.ended(True), "part": lambda: place.ended(False)}
     for step in steps.split():
         acts[step]()
