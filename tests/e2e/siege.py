@@ -30,7 +30,7 @@ KIB = 1024
 #: What the honest ones and the allocator may take beside the herd.
 SLACK_BYTES = 3 * KIB * KIB
 _OWN = "herd.example.com"  # the Host of the herd's requests, by which they are found in the log
-_PATIENCE_S = 15.0
+_PATIENCE_S = 25.0
 _BACKEND = Path(__file__).with_name("greedy_backend.py")
 
 INI = """
