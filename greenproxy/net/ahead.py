@@ -12,10 +12,11 @@ from time import monotonic
 from typing import Protocol
 
 from greenproxy.deadline import Limit, Patience
-from greenproxy.errors import ProxyError, SendTimeout
+from greenproxy.errors import BackendInvalid, BackendReset, ProxyError, ReadTimeout, SendTimeout
 from greenproxy.net.stream import Stream
 
 Left = Callable[[], int]
+_SMALL_BYTES = 4096
 
 
 class Hold(Protocol):
@@ -45,6 +46,8 @@ class Source(Protocol):
 
     def wait_beside(self, client: Stream, limit: Limit) -> None: ...
 
+    def close(self) -> None: ...
+
 
 class Ahead:
     """The bytes of one body between its backend and a client that is behind. Also the limit of the wait for both of them."""
@@ -57,6 +60,7 @@ class Ahead:
         self._pending: deque[memoryview] = deque()
         self._size = 0
         self._client_at_s = self._backend_at_s = 0.0
+        self._failure: ProxyError | None = None
 
     def send(self, rest: memoryview) -> None:
         """Send `rest`, and what comes behind it meanwhile; return when the client has caught up.
@@ -72,13 +76,23 @@ class Ahead:
             if source.is_over:
                 self._client.wait_writable(self._patience)
             elif room > 0:
-                source.wait_beside(self._client, self)
-                self._fetch(room)
+                self._go_on(room)
             else:
                 with source.hold.waiting(SendTimeout, self._client.unsent_bytes):
                     self._client.wait_writable(self._patience)
                 self._backend_at_s = monotonic() + source.patience.remaining_s()  # it was not its turn
             self._flush()
+        if self._failure is not None:
+            raise self._failure
+
+    def _go_on(self, room: int) -> None:
+        """Wait for the client or the backend. When the backend fails, what came before that is the client's all the same."""
+        try:
+            self._source.wait_beside(self._client, self)
+            self._fetch(room)
+        except (BackendReset, BackendInvalid, ReadTimeout) as error:
+            self._failure = error
+            self._source.close()
 
     def _fetch(self, room: int) -> None:
         piece = self._source.take_now(room)
@@ -88,8 +102,12 @@ class Ahead:
             self._push(memoryview(self._frame(piece)))
 
     def _push(self, data: memoryview) -> None:
-        self._pending.append(data)
+        pending = self._pending
         self._size += len(data)
+        if pending and len(pending[-1]) + len(data) <= _SMALL_BYTES:  # a backend that drips would cost an object for each byte
+            pending[-1] = memoryview(b"".join((pending[-1], data)))
+        else:
+            pending.append(data)
 
     def _flush(self) -> None:
         pending = self._pending

@@ -301,15 +301,19 @@ def test_a_slow_client_sees_that_an_answer_was_broken_off(scene: MakeScene, vers
     part = b"%x\r\n%b\r\n" % (len(SHORT), SHORT) if "chunked" in head else SHORT
     it = scene([expect_head, send(f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode() + part), reset])
     slow = it.reader(get(version=version))
-    it.front.ended()
+    until(lambda: it.edge.failures)
     with pytest.raises(Cut) as cut:
         slow.answer()
+    it.front.ended()
     assert (cut.value.was_reset, it.reasons(), it.edge.failures) == (is_reset, ["backend-reset"], 1)
 
 
 def test_a_backend_that_stops_behind_a_slow_client_is_to_blame(scene: MakeScene) -> None:
     it = scene([expect_head, send(answer(LONG)[: len(SHORT)]), hang], read_timeout_s=0.1)
-    it.reader()
+    slow = it.reader()
+    until(lambda: it.edge.failures)
+    with pytest.raises(Cut):
+        slow.answer()
     it.front.ended()
     assert (it.reasons(), it.edge.failures) == (["read-timeout"], 1)
 
