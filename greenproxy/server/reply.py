@@ -228,8 +228,8 @@ class Reply:
     def cut(self, error: ProxyError) -> None:
         """End the connection so that the client sees an incomplete message.
 
-        Where its end is not taken for the message's, the connection closes in stages (RFC 9112 section 9.6): a close over bytes that
-        nobody read is a reset, which would take earlier answers with it that the client has not read yet.
+        Where its end is not taken for the message's, the connection closes in stages (RFC 9112 section 9.6): a close over bytes
+        that nobody read is a reset, which would take earlier answers with it that the client has not read yet.
         """
         self.keep_alive = False
         self.is_cut = True
