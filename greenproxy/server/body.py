@@ -43,8 +43,8 @@ class ClientBody:
     """See `messages.StreamedBody`. `send_continue` sends a 100 (Continue); None when the client does not wait for one."""
 
     __slots__ = (
-        "_decoder", "_exchange", "_gone_on", "_is_being_read", "_is_consumed", "_max_bytes", "_own_continue", "_patience",
-        "_reader", "_released", "_send_continue", "_source", "_waits_for_backend", "_whole", "is_cancelled",
+        "_decoder", "_exchange", "_gone_on", "_is_being_read", "_is_consumed", "_is_paused", "_max_bytes", "_own_continue",
+        "_patience", "_reader", "_released", "_send_continue", "_source", "_waits_for_backend", "_whole", "is_cancelled",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +70,7 @@ class ClientBody:
         self._is_consumed = False  # a part of it was given away that is not held any more
         self._reader: object = None  # the greenlet that waits for the client's bytes
         self._is_being_read = False
+        self._is_paused = False  # that greenlet is to stop
         self.is_cancelled = False  # nobody wants the rest, or nobody can read it
         self._released: Event | None = None  # set when whoever reads it stops
 
@@ -127,10 +128,14 @@ class ClientBody:
 
     def remaining_s(self) -> float:
         """Return the seconds that the client may be silent: body-timeout, or less while it waits for a 100 (Continue)."""
+        if self._is_paused:
+            return 0.0
         return CONTINUE_PATIENCE_S if self._waits_for_backend else self._patience.remaining_s()
 
     def late(self) -> ProxyError:
         """Return what its silence means."""
+        if self._is_paused:
+            return BodyCancelled()
         return _Impatience() if self._waits_for_backend else self._patience.late()
 
     # -------------------------------------------------------------- reading
@@ -209,10 +214,14 @@ class ClientBody:
         self._reader = getcurrent()
         try:
             data = self._wait()
+            if self._is_paused:  # in the very turn in which these bytes came: they are whoever's who reads next
+                self._source.buffer = data
+                raise BodyCancelled
         except OSError as error:
             raise ClientGone(f"The client's connection broke while it sent its body: {error}") from error
         finally:
             self._reader = None
+            self._is_paused = False
         self._waits_for_backend = False
         if not data:
             raise ClientGone("The client closed the connection in the middle of its body.")
@@ -254,7 +263,8 @@ class ClientBody:
     def pause(self) -> None:
         """Stop whoever waits for the client's bytes in another greenlet; somebody else may want them yet."""
         if self._reader is not None and self._reader is not getcurrent():
-            self._source.stream.interrupt(BodyCancelled())
+            self._is_paused = True
+            self._source.stream.wake()
 
     def cancel(self) -> None:
         """Stop whoever waits for the client's bytes in another greenlet: nobody wants the rest."""

@@ -15,7 +15,7 @@ from tests.conftest import MakeBackend
 from tests.fronts import MakeFront
 from tests.hub import poll, until
 from tests.proxy.edge import MakeEdge
-from tests.scripts import Connection, answer, expect_request, send, wait_until_gone
+from tests.scripts import Connection, answer, expect_head, expect_request, first_fails, send, wait_until_gone
 
 #: What a backend may say out of turn, and how it leaves.
 UNASKED: dict[str, bytes] = {
@@ -86,3 +86,36 @@ def test_every_idle_connection_that_was_spoken_on_is_passed_over(
     for turn in order:
         moves[turn]()
     assert (client.answer().body, backend.accepted) == (b"fresh", 3)
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 10", "Transfer-Encoding: chunked"])
+@pytest.mark.parametrize("failure", ["the connection ends", "a 503 that is tried again"])
+@pytest.mark.parametrize("is_client_first", [True, False], ids=["the client first", "the backend first"])
+def test_a_body_that_arrives_as_its_first_try_fails_is_all_in_the_second_or_there_is_none(
+    scripted: MakeBackend, edge: MakeEdge, front: MakeFront, framing: str, failure: str, is_client_first: bool
+) -> None:
+    """The greenlet that waits for the body is served in the turn in which it is told to stop: what it got is the next one's."""
+    seen: list[Connection] = []
+    script = first_fails(seen.append, expect_head, wait_until_gone)
+    backends = [scripted(script, name="one"), scripted(script, name="two")]
+    it = edge(*backends, retries=1, retry_on=("connect", "reset", "503"))
+    client = front(it.proxy).connect()
+    client.send(get("/", framing, method="PUT"))
+    until(lambda: seen and seen[0].backend.requests)
+    poll()
+
+    def the_body_comes() -> None:
+        client.send(b"firstsecnd" if "Length" in framing else b"5\r\nfirst\r\n5\r\nsecnd\r\n0\r\n\r\n")
+
+    def the_try_fails() -> None:
+        if "503" in failure:
+            seen[0].sock.sendall(answer(b"no", "503 Service Unavailable"))
+        else:
+            seen[0].sock.shutdown(1)
+
+    moves = [the_body_comes, the_try_fails]
+    for move in moves if is_client_first else reversed(moves):
+        move()  # the hub does not run meanwhile
+    told = client.answer("PUT")
+    second = next(each for each in backends if each is not seen[0].backend)
+    assert (told.status, [each.body for each in second.requests]) in ((200, [b"firstsecnd"]), (502, []), (503, []))
