@@ -122,7 +122,7 @@ class RawHead(Protocol):
     """What a parsed head from the protocol room offers here: its validated field lines."""
 
     @property
-    def block(self) -> bytes: ...
+    def seen(self) -> bytes: ...
 
 
 class ClientAddress(NamedTuple):
@@ -283,7 +283,7 @@ class Message:
     def headers(self) -> Headers:
         """The header fields; changes to them go out."""
         if self._headers is None:
-            self._headers = Headers.from_block(self.raw.block) if self.raw is not None else Headers()
+            self._headers = Headers.from_block(self.raw.seen) if self.raw is not None else Headers()
         return self._headers
 
     @property

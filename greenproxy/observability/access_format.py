@@ -48,7 +48,7 @@ def _referer_and_agent(request: Request | None) -> tuple[str, str]:
     raw = request.raw
     if raw is None:
         return request.headers.get("referer", "") or "", request.headers.get("user-agent", "") or ""
-    block = raw.block
+    block = raw.seen
     lowered = b"\r\n" + block.lower()
     return _cut_field(block, lowered, b"referer"), _cut_field(block, lowered, b"user-agent")
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from greenproxy.messages import Headers
 from greenproxy.protocol.clients import effective_client, forwarded_elements
-from greenproxy.protocol.fields import REQUEST, RESPONSE, Roles, is_token, list_items, sort_fields, without_nominated
+from greenproxy.protocol.fields import REQUEST, RESPONSE, Roles, is_token, list_items, sort_fields
 
 __all__ = [
     "Hop",
@@ -203,7 +203,5 @@ def strip_response_fields(headers: Headers) -> Headers:
 def _stripped(headers: Headers, roles: Roles) -> list[bytes]:
     lines = headers.to_block().split(b"\r\n")
     lines.pop()
-    kept, special = sort_fields(lines, roles)
-    if b"connection" in special:
-        kept = without_nominated(kept, list_items(special[b"connection"]))
-    return kept
+    # What Connection names is gone already, before anybody touched the fields: see `RequestHead.block`.
+    return sort_fields(lines, roles)[0]

@@ -10,7 +10,18 @@ import re
 from typing import Literal, TypeAlias, TypeVar
 
 from greenproxy.errors import BackendInvalid, BadRequest, HeadTooLarge, ProxyError, UnsupportedVersion, UriTooLong
-from greenproxy.protocol.fields import BLOCK, REQUEST, RESPONSE, TOKEN, VALUE, Special, list_items, sort_fields, without_nominated
+from greenproxy.protocol.fields import (
+    BLOCK,
+    HOP_BY_HOP,
+    REQUEST,
+    RESPONSE,
+    TOKEN,
+    VALUE,
+    Special,
+    list_items,
+    sort_fields,
+    without_nominated,
+)
 from greenproxy.protocol.framing import content_length, is_chunked_request, is_chunked_response, is_continue_expected
 from greenproxy.protocol.head_end import NO_LIMITS, HeadLimits, find_head_end, find_response_head_end, first_fault
 from greenproxy.protocol.target import authority_of, valid_host
@@ -47,7 +58,8 @@ class RequestHead:
     """One valid request head.
 
     `block` are all field lines as they came, each with its CRLF (save Host beside an absolute-form target, whose authority
-    counts: RFC 9112 section 3.2.2). `kept` are the lines that go to the backend unchanged
+    counts: RFC 9112 section 3.2.2). `seen` is what of it routes and middleware see: not what Connection names, else a client
+    could take away what a middleware sets. `kept` are the lines that go to the backend unchanged
     (no CRLF): without hop-by-hop fields, what Connection names, Expect, Max-Forwards and everything that tells of
     forwarding; `forwarded` is the same as bytes, each with its CRLF. `special` has the stripped values of those, and of
     Host and Content-Length, by lower-case name; with `is_plain` there is none that a backend must be told of in another way.
@@ -58,7 +70,7 @@ class RequestHead:
 
     __slots__ = (
         "block", "content_length", "expects_continue", "forwarded", "host", "is_chunked", "is_plain", "keep_alive", "kept",
-        "method", "minor", "special", "target", "upgrade",
+        "method", "minor", "seen", "special", "target", "upgrade",
     )  # fmt: skip
 
     block: bytes
@@ -72,6 +84,7 @@ class RequestHead:
     kept: list[bytes]
     method: bytes
     minor: int
+    seen: bytes
     special: Special
     target: bytes
     upgrade: bytes
@@ -87,6 +100,7 @@ class RequestHead:
         self.kept = _with_host(self.kept, host)
         self.forwarded = _joined(self.kept)
         self.block = b"\r\n".join(_with_host(self.block.split(b"\r\n"), host))
+        self.seen = b"\r\n".join(_with_host(self.seen.split(b"\r\n"), host))
 
 
 def _joined(lines: list[bytes]) -> bytes:
@@ -120,7 +134,7 @@ def parse_request_head(head: bytes, limits: HeadLimits = NO_LIMITS) -> RequestHe
         known = _read_fields(head, line.end(), minor)
         _known_requests.remember(text, known)
     (
-        count, request.minor, request.block, request.kept, request.forwarded, request.special, request.is_plain,
+        count, request.minor, request.block, request.seen, request.kept, request.forwarded, request.special, request.is_plain,
         request.content_length, request.is_chunked, request.expects_continue, request.keep_alive, request.upgrade, request.host,
     ) = known  # fmt: skip
     if limits.max_fields and count > limits.max_fields:
@@ -142,10 +156,11 @@ def _read_fields(head: bytes, at: int, version: bytes) -> _Fields:
     request.kept, request.special = sort_fields(lines, REQUEST)
     _frame_request(request)
     _connect_request(request)
+    request.seen = _seen_block(request.block, lines, request.special)
     _address_request(request)
     is_plain = request.special.keys() <= _PLAIN and not request.upgrade
     return (
-        len(lines), request.minor, request.block, request.kept, _joined(request.kept), request.special, is_plain,
+        len(lines), request.minor, request.block, request.seen, request.kept, _joined(request.kept), request.special, is_plain,
         request.content_length, request.is_chunked, request.expects_continue, request.keep_alive, request.upgrade, request.host,
     )  # fmt: skip
 
@@ -207,6 +222,15 @@ def _connection(values: list[bytes], minor: int, kept: list[bytes], special: Spe
     return keep_alive, without_nominated(kept, options), upgrade
 
 
+def _seen_block(block: bytes, lines: list[bytes], special: Special) -> bytes:
+    """Return `block` without what Connection names, save the fields that are about the connection themselves."""
+    if b"connection" not in special:
+        return block
+    options = [option for option in list_items(special[b"connection"]) if option not in HOP_BY_HOP]
+    seen = without_nominated(lines, options)
+    return block if len(seen) == len(lines) else _joined(seen)
+
+
 def _request_refusal(head: bytes, limits: HeadLimits) -> ProxyError:
     """Return why a head that is not valid is refused: another version has a status of its own (RFC 9110 section 15.6.6)."""
     if fault := first_fault(head, limits):
@@ -219,7 +243,7 @@ def _request_refusal(head: bytes, limits: HeadLimits) -> ProxyError:
 
 # ------------------------------------------------------------------ what was read before
 
-_Fields: TypeAlias = tuple[int, int, bytes, list[bytes], bytes, Special, bool, int | None, bool, bool, bool, bytes, bytes]
+_Fields: TypeAlias = tuple[int, int, bytes, bytes, list[bytes], bytes, Special, bool, int | None, bool, bool, bool, bytes, bytes]
 _Read = TypeVar("_Read")
 
 
@@ -253,8 +277,8 @@ class ResponseHead:
     """
 
     __slots__ = (
-        "block", "content_length", "forwarded", "has_date", "is_chunked", "keep_alive", "kept", "minor", "reason", "special",
-        "status", "upgrade",
+        "block", "content_length", "forwarded", "has_date", "is_chunked", "keep_alive", "kept", "minor", "reason", "seen",
+        "special", "status", "upgrade",
     )  # fmt: skip
 
     block: bytes
@@ -266,6 +290,7 @@ class ResponseHead:
     kept: list[bytes]
     minor: int
     reason: bytes
+    seen: bytes
     special: Special
     status: int
     upgrade: bytes
@@ -298,9 +323,10 @@ def _read_response(head: bytes) -> ResponseHead:
     codings = special.get(b"transfer-encoding")
     response.content_length = None if lengths is None else content_length(lengths, BackendInvalid)
     response.is_chunked = codings is not None and is_chunked_response(codings, response.minor, lengths is not None)
-    response.keep_alive, response.upgrade = response.minor == 1, b""
+    response.keep_alive, response.upgrade, response.seen = response.minor == 1, b"", response.block
     if b"connection" in special:
         response.keep_alive, kept, response.upgrade = _connection(special[b"connection"], response.minor, kept, special)
+        response.seen = _seen_block(response.block, lines, special)
     if lengths is not None and (response.status < 200 or response.status == 204):
         # Not allowed there (RFC 9110 section 8.6), though servers do send it.
         kept = [line for line in kept if line[:15].lower() != b"content-length:"]

@@ -27,7 +27,7 @@ class HeaderMatch:
         """Return whether the request has the field."""
         headers = request.headers_if_read
         if headers is None:
-            return request.raw is not None and self._is_in_block(request.raw.block) is not None
+            return request.raw is not None and self._is_in_block(request.raw.seen) is not None
         return self._value in headers.get_all(self._name)
 
 

@@ -19,7 +19,7 @@ class Raw:
     """A head that was parsed elsewhere."""
 
     def __init__(self, block: bytes) -> None:
-        self.block = block
+        self.seen = block
 
 
 def test_the_first_of_several_values_is_the_value() -> None:

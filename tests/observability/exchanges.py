@@ -14,7 +14,7 @@ class Raw:
     """A request head as the parser gives it."""
 
     def __init__(self, block: bytes) -> None:
-        self.block = block
+        self.seen = block
 
 
 def request(target: str = "/x?y=1", block: bytes | None = b"", **fields: str) -> Request:

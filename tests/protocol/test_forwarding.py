@@ -160,8 +160,7 @@ class TestStripping:
         touched = Headers(
             [
                 ("Host", "a"),
-                ("Connection", "close, X-Hop"),
-                ("X-Hop", "1"),
+                ("Connection", "close"),
                 ("X_Forwarded_For", "2"),
                 ("Via", "3"),
                 ("TE", "trailers"),
@@ -177,8 +176,8 @@ class TestStripping:
 
     def test_no_fields_stay_no_fields(self) -> None:
         assert len(strip_hop_by_hop(Headers())) == 0
+        assert len(strip_response_fields(Headers([("Connection", "close")]))) == 0
 
     def test_a_twin_with_underscores_of_a_field_that_is_there_goes(self) -> None:
         said = Headers([("X_User", "root"), ("x-User", "me"), ("X_Other", "1"), ("A_B-C", "2"), ("A-B-C", "3")])
         assert strip_hop_by_hop(said).items() == [("x-User", "me"), ("X_Other", "1"), ("A-B-C", "3")]
-        assert len(strip_response_fields(Headers([("Connection", "close")]))) == 0

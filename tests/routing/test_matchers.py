@@ -14,7 +14,7 @@ class Raw:
     """A request head as the parser gives it."""
 
     def __init__(self, block: bytes) -> None:
-        self.block = block
+        self.seen = block
 
 
 def asked(block: bytes) -> Request:
