@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import gevent
+
 from greenproxy.apps.admin import admin
 from greenproxy.apps.answers import redirect, status
 from greenproxy.config.settings import (
@@ -51,6 +53,9 @@ from greenproxy.server.serve import Funnel
 from greenproxy.server.shortage import Shortage
 from greenproxy.server.side_doors import SideDoors
 from greenproxy.upstream.group import Upstream
+
+#: A worker that is told to leave knows after so long whether all stop: Ctrl-C reaches it before its master has said so.
+_DOUBT_S = 1.0
 
 
 class House:
@@ -129,11 +134,9 @@ class House:
         """
         self._is_leaving = True
         self._pulse.become(State.DRAINING)
-        note = self._board.told()
-        is_end_of_all = note.is_stopping and not note.is_one_of_two
-        if not is_end_of_all and note.pid == os.getppid():
-            self._side_doors.leave()
+        doubt = self._leave_side_doors()
         self._doors.drain(leave)
+        doubt.kill(block=False)
         self._side_doors.close()
         for upstream in self._upstreams.values():
             upstream.stop()
@@ -141,6 +144,18 @@ class House:
         self._pulse.stop()
         if self._access_log is not None:
             self._access_log.close()
+
+    def _leave_side_doors(self) -> gevent.Greenlet[[], None]:
+        """Leave the admin listener to others if some go on, as soon as that is clear; return who finds out. Does not wait."""
+        note = self._board.told()
+        is_clear = note.is_stopping or note.generation != self._layout.generation
+        return gevent.spawn_later(0.0 if is_clear else _DOUBT_S, self._leave_if_others_serve)
+
+    def _leave_if_others_serve(self) -> None:
+        note = self._board.told()
+        is_end_of_all = note.is_stopping and not note.is_one_of_two
+        if not is_end_of_all and note.pid == os.getppid():
+            self._side_doors.leave()
 
     def reopen_logs(self) -> None:
         """Open the access log anew, after somebody moved its file away."""
@@ -204,7 +219,8 @@ class House:
 
     def _why_not_ready(self) -> str:
         """Return why requests had better go elsewhere, "" if they are welcome."""
-        if self._is_leaving or self._board.is_stopping:
+        note = self._board.told()
+        if note.is_stopping or (self._is_leaving and note.pid != os.getppid()):  # who is only replaced has a successor
             return "stopping"
         lost = [name for name, upstream in self._upstreams.items() if not upstream.available()]
         return "; ".join(f"upstream {name} has no available backend" for name in lost)

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -232,6 +233,23 @@ def test_while_all_stop_it_says_so_to_the_end(tmp_path: Path) -> None:
         assert client.getresponse().status == 200
         assert running.wait() == 0
         assert not (tmp_path / "admin.sock").exists()
+
+
+def test_after_ctrl_c_it_says_so_to_the_end_though_the_worker_knows_before_its_master(tmp_path: Path) -> None:
+    path = str(tmp_path / "admin.sock")
+    with edge(tmp_path, admin="unix:admin.sock", workers="1") as running, request_in_flight(running, running.port()) as client:
+        running.send(signal.SIGSTOP)  # a master that is busy for a moment
+        os.kill(running.workers()[0], signal.SIGINT)
+        wait_until(lambda: status(path)["workers"][0]["state"] == "draining", "the worker leaves")
+        running.send(signal.SIGINT)
+        running.send(signal.SIGCONT)
+        wait_until(lambda: ask(path, "/readyz").status == 503, "readyz turns")
+        end_s = monotonic() + 1.5  # by then the worker has found out that nobody goes on
+        while monotonic() < end_s:
+            assert ask(path, "/readyz").body == b"stopping\n"
+        open_gate(running)
+        assert client.getresponse().status == 200
+        assert running.wait() == 0
 
 
 def test_while_gunicorn_stops_it_says_so_to_the_end_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
