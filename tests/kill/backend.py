@@ -61,6 +61,11 @@ class HubBackend:
         return len(self._open)
 
     @property
+    def is_reached(self) -> bool:
+        """Whether a connection has come since the last `play`."""
+        return bool(self._played)
+
+    @property
     def greenlets(self) -> set[object]:
         """Those that play this backend."""
         return {self._acceptor, *self._open.values()}
