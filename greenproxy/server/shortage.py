@@ -37,4 +37,4 @@ class Shortage:
         """Say when it is over. To be called every second or so."""
         if self.is_on and monotonic() - self._missed_at_s >= _CALM_S:
             self.is_on = False
-            self._log.warning("there are descriptors again")
+            self._log.info("there are descriptors again")

@@ -254,5 +254,6 @@ def test_a_shortage_is_one_line_when_it_begins_and_one_when_it_is_over(
         running.wait_for_log("for now")
         backend.release()
         assert busy.answer().status == 200
-    running.wait_for_log("there are descriptors again")
-    assert [line.split(":")[0] for line in errors(running)] == ["error", "warning"], errors(running)
+    running.wait_for_log("info: there are descriptors again")
+    assert [line.split(":")[0] for line in errors(running)] == ["error"], errors(running)
+    assert running.log().count("there are descriptors again") == 1
