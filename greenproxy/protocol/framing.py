@@ -31,7 +31,9 @@ def is_chunked_request(values: list[bytes], minor: int, has_length: bool) -> boo
     framing is contradictory: in HTTP/1.0 (section 6.1), with Content-Length (section 6.3 item 3), chunked with parameters
     (section 7.1), repeated (section 6.1) or not last (section 6.3 item 4).
     """
-    if minor == 0 or has_length:
+    if minor == 0:
+        raise BadRequest("Transfer-Encoding is not for HTTP/1.0.")
+    if has_length:
         raise BadRequest("The request states its length in two ways.")
     if len(values) == 1 and values[0].lower() == b"chunked":
         return True

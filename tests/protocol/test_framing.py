@@ -41,6 +41,19 @@ def test_other_codings_are_unsupported_and_misused_chunked_is_malformed(values: 
 
 
 @pytest.mark.parametrize(
+    ("minor", "has_length", "told"),
+    [
+        (1, True, "The request states its length in two ways."),
+        (0, False, "Transfer-Encoding is not for HTTP/1.0."),
+        (0, True, "Transfer-Encoding is not for HTTP/1.0."),
+    ],
+)
+def test_a_client_is_told_what_is_wrong_with_its_framing(minor: int, has_length: bool, told: str) -> None:
+    with pytest.raises(BadRequest, match=told):
+        is_chunked_request([b"chunked"], minor, has_length)
+
+
+@pytest.mark.parametrize(
     ("values", "minor", "has_length"),
     [([b"chunked"], 0, False), ([b"chunked"], 1, True), ([b"gzip"], 1, False), ([b"chunked", b"chunked"], 1, False)],
 )
