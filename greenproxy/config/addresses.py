@@ -110,7 +110,7 @@ def parse_backend(text: str, folder: Path) -> BackendSettings:
         if word == "backup":
             backend = replace(backend, is_backup=True)
         elif key == "weight" and equals:
-            backend = replace(backend, weight=parse_count(value, 1, 1000))
+            backend = replace(backend, weight=_weight(value))
         elif key == "name" and equals:
             backend = replace(backend, name=parse_name(value))
         else:
@@ -118,6 +118,13 @@ def parse_backend(text: str, folder: Path) -> BackendSettings:
             guess = closest(key, known)
             raise BadValue(f"{word!r} is not weight=N, name=NAME or backup", f"{known[guess]}{value}" if guess else "")
     return backend
+
+
+def _weight(text: str) -> int:
+    try:
+        return parse_count(text, 1, 1000)
+    except BadValue as error:
+        raise BadValue(f"weight: {error}") from None
 
 
 def _backend_address(url: str, folder: Path) -> Address:
@@ -135,6 +142,7 @@ def _backend_address(url: str, folder: Path) -> Address:
     if "@" in rest:
         raise BadValue("a backend has no user and password")
     if any(sign in rest for sign in "/?#"):
-        raise BadValue("a backend is a host and a port, without a path")
+        bare = re.split("[/?#]", rest, maxsplit=1)[0]
+        raise BadValue(f"{url!r}: a backend is a host and a port, without a path", bare and f"http://{bare}")
     has_port = rest.rpartition("]")[2].count(":") == 1
     return parse_host_port(rest if has_port else f"{rest}:80")

@@ -20,7 +20,7 @@ from greenproxy.config.describe import default_text, metavar, sentence
 from greenproxy.config.errors import ConfigError, ConfigErrors, closest
 from greenproxy.config.load import ExtraCheck, Override, TryCode, assemble, load
 from greenproxy.config.reader import Entry, Line, Section
-from greenproxy.config.schema import key_name
+from greenproxy.config.schema import CLASSES, key_name, keys_of
 from greenproxy.config.settings import ProcessSettings, Settings
 from greenproxy.config.user_code import try_middlewares
 
@@ -204,6 +204,10 @@ def _section(kind: str, name: str, key: str, texts: Sequence[str]) -> Section:
 def _unknown(word: str, parser: Parser) -> ConfigError:
     flag = word.partition("=")[0]
     known = [option for action in parser._actions for option in action.option_strings]
+    key = flag.removeprefix("--")
+    homes = " or ".join(f"[{kind}:NAME]" for kind in CLASSES if kind != "greenproxy" and key in keys_of(kind, Path()))
+    if homes:
+        return ConfigError(key=flag, message=f"unknown flag; it is a key of {homes} in the file")
     return ConfigError(key=flag, message="unknown flag", suggestion=closest(flag, known))
 
 

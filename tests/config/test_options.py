@@ -135,6 +135,8 @@ def test_flags_without_a_file_beat_a_file_from_the_environment() -> None:
         (["-c", "a.ini", "--backend", "http://a"], {}, ["--backend: goes without a file, and there is a.ini"]),
         (["--wrokers", "4"], {}, ["--wrokers: unknown flag (did you mean --workers?)"]),
         (["--wrokers=4", "--xyzzy"], {}, ["--wrokers: unknown flag (did you mean --workers?)", "--xyzzy: unknown flag"]),
+        (["--pool-size=4"], {}, ["--pool-size: unknown flag; it is a key of [upstream:NAME] in the file"]),
+        (["--retries", "4"], {}, ["--retries: unknown flag; it is a key of [upstream:NAME] or [route:NAME] in the file"]),
         (["--work", "4"], {}, ["--work: unknown flag (did you mean --workers?)"]),
         (["--workers"], {}, ["--workers: needs a value"]),
         (["--check=1"], {}, ["--check: ignored explicit argument '1'"]),
