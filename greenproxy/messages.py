@@ -206,6 +206,10 @@ class StreamedBody(RequestBody, Protocol):
         """Stop whoever waits for the client's bytes in another greenlet: nobody wants the rest."""
         ...
 
+    def when_cancelled(self, told: Callable[[], None]) -> None:
+        """Call `told` when it is cancelled: whoever passes it on may wait for somebody else than the client."""
+        ...
+
 
 class NoBody:
     """The body of a request without one."""
@@ -236,6 +240,9 @@ class NoBody:
 
     def cancel(self) -> None:
         """Nobody waits for it."""
+
+    def when_cancelled(self, told: Callable[[], None]) -> None:
+        """It never is."""
 
 
 NO_BODY = NoBody()

@@ -185,6 +185,8 @@ class Attempt:
         )
         if is_streamed:
             self._stream_upload = self._upload
+            if outgoing.waits_for_client:
+                body.when_cancelled(self._body_cancelled)
         if outgoing.place is not None:
             outgoing.place.began()
         self._upload.start(self._terms.recycler)
@@ -194,6 +196,12 @@ class Attempt:
         if self._outgoing.expects_continue:
             hold.excuse()
         return hold
+
+    def _body_cancelled(self) -> None:
+        """Nobody waits for the upload: behind a response that is out it must not wait for a backend that does not read."""
+        if not self._is_responding:
+            self._is_reusable = False
+            self._settle()
 
     def _upload_ended(self, is_whole: bool) -> None:
         if self._outgoing.place is not None:
@@ -328,6 +336,7 @@ class Attempt:
         """A client that waits for a 100 (Continue) is told the outcome instead: it may never send its body now."""
         if self._outgoing.expects_continue and self._upload is not None:
             self._is_reusable = False
+            self._upload.was_stopped = True
             self._request.body.cancel()
 
     # -------------------------------------------------------------- the end of the lease
@@ -391,6 +400,7 @@ class Attempt:
         body = self._request.body
         if self._upload is None or self._stream_upload is None or not hasattr(body, "cancel"):
             return  # it has ended, or all of it is held, or a middleware made it and waits for nobody we know
+        self._upload.was_stopped = True
         if for_good:
             body.cancel()
         else:

@@ -43,6 +43,7 @@ class Upload:
         self._is_chunked = is_chunked
         self.hold = hold
         self.has_taken = False  # pieces of the body, which nobody holds any more
+        self.was_stopped = False  # on purpose: nobody is to hear how it ended
         self.was_refused = False  # the backend broke the connection while it was sent
 
     def start(self, recycler: Recycler) -> None:
@@ -59,7 +60,8 @@ class Upload:
             self.was_refused = True
         except ProxyError as error:
             # The client's fault, or a backend that does not read: the exchange is over, and waits for the response.
-            self._stream.interrupt(error)
+            if not self.was_stopped:
+                self._stream.interrupt(error)
         except BaseException as error:  # a body that a middleware made may raise anything: nobody else ends this greenlet
             failure = AppError()
             failure.__cause__ = error

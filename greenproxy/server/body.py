@@ -28,6 +28,12 @@ class BodyCancelled(ClientGone):
     """The exchange is over before the body was: whoever still reads it stops."""
 
 
+class SendContinue(Protocol):
+    """Sends a 100 (Continue) and returns whether it went out; without `waits` it may not when there is no room."""
+
+    def __call__(self, *, waits: bool) -> bool: ...
+
+
 class Source(Protocol):
     """The connection that a body is read from: its stream, and what was read from that behind the head."""
 
@@ -44,7 +50,8 @@ class ClientBody:
 
     __slots__ = (
         "_decoder", "_exchange", "_gone_on", "_is_being_read", "_is_consumed", "_is_paused", "_max_bytes", "_own_continue",
-        "_patience", "_reader", "_released", "_send_continue", "_source", "_waits_for_backend", "_whole", "is_cancelled",
+        "_patience", "_reader", "_released", "_send_continue", "_source", "_waits_for_backend", "_when_cancelled", "_whole",
+        "is_cancelled",
     )  # fmt: skip
 
     def __init__(
@@ -54,7 +61,7 @@ class ClientBody:
         content_length: int | None,
         patience: Patience,
         max_bytes: int,
-        send_continue: Callable[[], None] | None,
+        send_continue: SendContinue | None,
     ) -> None:
         self._source = source
         self._exchange = exchange
@@ -66,6 +73,7 @@ class ClientBody:
         self._waits_for_backend = False  # the client waits for a 100 (Continue) that is the backend's to give
         self._own_continue = send_continue  # if that does not
         self._gone_on: Callable[[], None] | None = None
+        self._when_cancelled: Callable[[], None] | None = None
         self._whole: bytes | None = None  # all of it, once it was read or found in one piece: whoever asks again gets it again
         self._is_consumed = False  # a part of it was given away that is not held any more
         self._reader: object = None  # the greenlet that waits for the client's bytes
@@ -210,7 +218,7 @@ class ClientBody:
             raise BodyCancelled
         if self._send_continue is not None:
             send_continue, self._send_continue = self._send_continue, None
-            send_continue()
+            send_continue(waits=True)
         self._reader = getcurrent()
         try:
             data = self._wait()
@@ -232,16 +240,16 @@ class ClientBody:
             try:
                 return self._source.stream.recv(READ_BYTES, self)
             except _Impatience:
-                if not self._source.stream.is_sending:  # else what the client is told now goes first
-                    self._go_on()
+                self._go_on()
 
     def _go_on(self) -> None:
         """Tell the client to send its body, since the backend does not say whether it wants it."""
         assert self._own_continue is not None
         assert self._gone_on is not None
-        self._waits_for_backend = False
-        self._own_continue()
-        self._gone_on()
+        # Without waiting: another greenlet may send the answer meanwhile. If there is no room, it is tried again.
+        if self._own_continue(waits=False):
+            self._waits_for_backend = False
+            self._gone_on()
 
     def _feed(self, data: bytes) -> bytes:
         decoder = self._decoder
@@ -270,3 +278,9 @@ class ClientBody:
         """Stop whoever waits for the client's bytes in another greenlet: nobody wants the rest."""
         self.is_cancelled = True
         self.pause()
+        told, self._when_cancelled = self._when_cancelled, None
+        if told is not None:
+            told()
+
+    def when_cancelled(self, told: Callable[[], None]) -> None:
+        self._when_cancelled = told

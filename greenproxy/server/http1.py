@@ -7,7 +7,6 @@ a recycled greenlet, which serves exchanges until there is nothing more to read.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -182,9 +181,7 @@ class Connection:
 
     def _body(self, head: RequestHead, exchange: Exchange, reply: Reply) -> ClientBody:
         front = self._front
-        send_continue: Callable[[], None] | None = None
-        if head.expects_continue:
-            send_continue = partial(reply.inform, 100, b"")
+        send_continue = reply.say_continue if head.expects_continue else None
         length = None if head.is_chunked else head.content_length
         return ClientBody(self, exchange, length, front.body_patience, front.settings.max_body_bytes, send_continue)
 

@@ -28,6 +28,7 @@ from greenproxy.server.body import ClientBody
 
 _PHRASES = {status.value: phrase(status).encode() for status in HTTPStatus}
 _LAST_CHUNK = last_chunk(b"")
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _UNDELIMITED = -1
 _CHUNKED = -2
 
@@ -74,6 +75,21 @@ class Reply:
         """Send an interim response (RFC 9110 section 15.2); never to HTTP/1.0, never behind the final head."""
         if self._is_http11 and not self.is_started:
             self._write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, _PHRASES.get(status, b""), block))
+
+    def say_continue(self, *, waits: bool) -> bool:
+        """Send a 100 (Continue), where it is allowed. Returns False if it would have to wait and must not."""
+        if waits or not self._is_http11 or self.is_started:
+            self.inform(100, b"")
+            return True
+        if self._stream.is_sending:
+            return False
+        try:
+            sent = self._stream.send_now(_CONTINUE)
+        except OSError as error:
+            raise ClientGone(f"The client's connection broke: {error}") from error
+        if 0 < sent < len(_CONTINUE):  # the rest would stand in the middle of something else
+            raise ClientGone("The client reads too little to be told to go on.")
+        return sent > 0
 
     def send(self, response: Response) -> None:
         """Send head and body. Waits for the body and for the client. Raises ProxyError; see `fail`."""

@@ -47,6 +47,17 @@ def test_a_final_answer_instead_of_100_spares_the_upload(backend: ScriptedBacken
     assert (told.status, told.body, told.interim) == (401, b"no thanks", [])
 
 
+def test_a_final_answer_in_pieces_arrives_whole_although_nobody_sends_the_body(backend: ScriptedBackend, client: RawClient) -> None:
+    begun = b"HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n"
+    backend.play([expect_head, send(begun), hang, send(b"4\r\n way\r\n0\r\n\r\n"), hang])
+    client.send(EXPECT)
+    told = client.head()
+    assert client.take(7) == b"2\r\nno\r\n"
+    backend.release()
+
+    assert (told.status, client.take(14)) == (403, b"4\r\n way\r\n0\r\n\r\n")
+
+
 def test_a_client_that_does_not_wait_for_100_is_served(backend: ScriptedBackend, client: RawClient) -> None:
     backend.play([expect_request, send(answer(b"thanks")), hang])
     client.send(EXPECT + b"hello")

@@ -208,6 +208,16 @@ def test_the_example_of_the_readme_works(running: RunningProxy) -> None:
     assert ask(running.address(), get("/name/")).get("x-served-by") == "edge-1"
 
 
+@pytest.mark.parametrize("connection", ["close", "X-Set", "x-set, close"])
+def test_no_client_can_take_away_or_double_what_a_middleware_sets(
+    running: RunningProxy, backend: ScriptedBackend, connection: str
+) -> None:
+    ask(running.address(), get("/fields/", "X_Set: by a client", "X-Set: by a client", f"Connection: {connection}"))
+    lines = backend.requests[0].head.split(b"\r\n")
+
+    assert [line for line in lines if line.lower().replace(b"_", b"-").startswith(b"x-set")] == [b"X-Set: by us"]
+
+
 def test_the_first_named_is_the_outermost(running: RunningProxy, backend: ScriptedBackend) -> None:
     ask(running.address(), get("/order/"))
 

@@ -99,3 +99,21 @@ def test_a_large_body_at_hand_does_not_keep_an_early_answer_waiting(proxy: Start
     with RawClient(running.address()) as client:
         client.send(post("/", b"x" * 8_000_000))
         assert client.head().status == 413
+
+
+def test_an_upload_into_a_backend_that_answered_and_reads_no_more_ends_with_its_client(
+    proxy: StartProxy, scripted: MakeBackend
+) -> None:
+    """Without response-timeout nothing else would ever take the connection from it. The ledger looks whether it is back."""
+    backend = scripted([expect_head, send(answer(b"enough")), hang])
+    running = start(proxy, backend, body="300ms", response="0")
+    with RawClient(running.address()) as client:
+        client.send(get("/", f"Content-Length: {50 << 20}", method="PUT"))
+        client.sock.setblocking(False)
+        while True:
+            try:
+                client.sock.send(b"x" * 65536)
+            except BlockingIOError:
+                break
+        client.sock.settimeout(10)
+        assert client.answer("PUT").body == b"enough"

@@ -79,6 +79,9 @@ class ComingBody:
     def cancel(self) -> None:
         self.cancelled += 1
 
+    def when_cancelled(self, told: Callable[[], None]) -> None:
+        """Nobody cares."""
+
     def __iter__(self) -> Iterator[bytes]:
         for piece in self._later:
             self.taken += 1
