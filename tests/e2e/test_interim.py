@@ -47,7 +47,9 @@ def test_a_final_answer_instead_of_100_spares_the_upload(backend: ScriptedBacken
     assert (told.status, told.body, told.interim) == (401, b"no thanks", [])
 
 
-def test_a_final_answer_in_pieces_arrives_whole_although_nobody_sends_the_body(backend: ScriptedBackend, client: RawClient) -> None:
+def test_a_final_answer_in_pieces_arrives_whole_although_nobody_sends_the_body(
+    backend: ScriptedBackend, client: RawClient
+) -> None:
     begun = b"HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n"
     backend.play([expect_head, send(begun), hang, send(b"4\r\n way\r\n0\r\n\r\n"), hang])
     client.send(EXPECT)
