@@ -110,6 +110,11 @@ A line of `backends` is `http://host`, `http://host:port` or `unix:/path`, and a
 A backend that is out of service, for `health-fall` failed checks or `max-fails` failed requests, gets no requests; checks
 bring it back, and after `fail-timeout` one request may try it. A host that does not resolve is a backend that is down.
 
+What counts for `max-fails` is a connection that is refused, fails or takes longer than `connect-timeout`, one that the backend
+resets or closes before the end of its answer, an answer that is not valid HTTP, `response-timeout` and `read-timeout`; so many
+in a row, with no answer in between. A 5xx is an answer. `request-timeout` does not count, nor what clients do, nor that a kept
+connection turned out to be closed. The only backend of an upstream is taken out as well; `max-fails = 0` keeps it in.
+
 A client that reads slowly does not keep a backend for that: what it has not read yet waits in memory, up to `response-buffer`
 for each response, beside what the kernel holds. A longer response keeps its backend until the client has read so far.
 
