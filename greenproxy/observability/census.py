@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -75,7 +76,11 @@ def _work_of(it: Any) -> str:
 def _descriptors() -> dict[str, int]:
     """Return how many descriptors are open on sockets, pipes, files and things of the kernel."""
     found: Counter[str] = Counter()
-    for entry in os.listdir(_DESCRIPTORS):
+    try:
+        entries = os.listdir(_DESCRIPTORS)
+    except OSError:  # listing takes one: there is none left
+        return {"all": resource.getrlimit(resource.RLIMIT_NOFILE)[0]}
+    for entry in entries:
         try:
             target = os.readlink(_DESCRIPTORS / entry)
         except FileNotFoundError:

@@ -20,6 +20,7 @@ from greenproxy.errors import (
     ProxyError,
     ReadTimeout,
     ResponseTimeout,
+    SendTimeout,
 )
 from greenproxy.messages import Request, Response
 from greenproxy.net.recycler import Recycler
@@ -272,7 +273,10 @@ class Attempt:
             self._outgoing.expects_continue = False
             self._client_goes_on()
         self.was_passed_on = True
-        self._request.inform(head.status, b"".join([line + b"\r\n" for line in head.kept]))
+        lease = self._lease
+        assert lease is not None
+        with lease.hold().waiting(SendTimeout):  # a client that does not read what it is told holds the backend as well
+            self._request.inform(head.status, b"".join([line + b"\r\n" for line in head.kept]))
         if head.status == 100:
             self._request.body.continue_sent()
 

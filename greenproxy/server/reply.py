@@ -124,6 +124,7 @@ class Reply:
         assert self.duplex is not None
         self._start(response, 0, b"")
         self.keep_alive = False
+        self._is_close_delimited = True  # from here on the end of the connection is all that the client sees
         takeover(self.duplex())
 
     def _has_no_body(self, status: int) -> bool:

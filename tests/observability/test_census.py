@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -110,3 +112,11 @@ def test_a_watcher_that_is_off_does_not_count() -> None:
     watcher = get_hub().loop.timer(60)
     assert count("watchers", "timer") == before
     watcher.close()
+
+
+def test_without_a_descriptor_to_list_them_with_all_of_them_are_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_path: object) -> list[str]:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("greenproxy.observability.census.os.listdir", refuse)
+    assert census(held)["descriptors"] == {"all": resource.getrlimit(resource.RLIMIT_NOFILE)[0]}

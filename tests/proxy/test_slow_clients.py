@@ -115,6 +115,19 @@ def test_a_slow_reader_makes_room_with_a_cut(scene: MakeScene) -> None:
     assert (status, it.reasons()) == (200, ["send-timeout"])
 
 
+def test_a_reader_that_takes_no_interim_answers_makes_room_too(scene: MakeScene) -> None:
+    def hint(conn: Connection) -> None:
+        if conn.request().target == "/long":
+            conn.send((b"HTTP/1.1 103 Early Hints\r\nLink: " + b"x" * 60_000 + b"\r\n\r\n") * 20)
+            conn.wait_until_gone()
+        else:
+            conn.send(answer())
+
+    it = scene(hint)
+    it.reader()
+    assert (it.ask(), it.reasons()) == (200, ["send-timeout"])
+
+
 def test_while_nobody_waits_nobody_makes_room(scene: MakeScene) -> None:
     it = scene(pool_size=2)
     uploading, reading = it.uploader(), it.reader()

@@ -10,7 +10,7 @@ from greenproxy.deadline import NEVER
 from greenproxy.errors import BackendReset, ClientGone, ReadTimeout
 from greenproxy.messages import Duplex, Request, Response
 from greenproxy.protocol.http1 import parse_response_head
-from tests.client import get
+from tests.client import Cut, get
 from tests.fakes import ClosingBody
 from tests.fronts import LoneFront, MakeFront, answering
 from tests.hub import poll, until
@@ -92,15 +92,17 @@ def test_a_client_that_ends_its_side_is_not_gone(front: MakeFront) -> None:
 
 
 @pytest.mark.parametrize("error", [ClientGone, BackendReset, ReadTimeout, ValueError])
-def test_a_takeover_that_fails_ends_the_connection_and_is_counted_once(front: MakeFront, error: type[Exception]) -> None:
+def test_a_takeover_that_fails_resets_the_connection_and_is_counted_once(front: MakeFront, error: type[Exception]) -> None:
     def fail(_client: Duplex) -> None:
         raise error
 
     it = front(answering(switching(fail)))
     client = it.connect()
     client.ask(UPGRADE)
-    client.until_closed()
+    with pytest.raises(Cut) as cut:
+        client.until_closed()
     until(lambda: not it.connections)
+    assert cut.value.was_reset  # an orderly end would pass off a part of what was said as all of it
     assert [(each.status, each.reason) for each in it.endings] == [(101, getattr(error, "reason", "internal"))]
 
 
