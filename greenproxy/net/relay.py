@@ -116,7 +116,7 @@ class RelayBody:
         except OSError as error:
             if not self.stream.is_closed:
                 raise
-            raise self._failure(BackendReset(f"The backend's connection was closed: {error}")) from error
+            raise self._failure(BackendReset("The connection to the backend was closed.")) from error
 
     def _receive(self, max_bytes: int, *, waits: bool) -> bytes | None:
         """Return payload bytes; None at the end, or when nothing has arrived."""
@@ -132,7 +132,7 @@ class RelayBody:
             self._failed(error)
             raise
         except OSError as error:
-            raise self._failure(BackendReset(f"The backend broke off its answer: {error}")) from error
+            raise self._failure(BackendReset("The backend broke off its answer.")) from error
         except Malformed as error:
             raise self._failure(BackendInvalid(f"The backend's answer is malformed: {error}")) from error
 

@@ -153,7 +153,7 @@ class Attempt:
         try:
             sent = stream.send_now(data)
         except OSError as error:
-            raise BackendReset(f"The backend closed the connection: {error}") from error
+            raise BackendReset from error
         self.was_written = sent > 0
         if sent < len(data) or outgoing.held is None:
             self._start_upload(lease, data[sent:])
@@ -255,7 +255,7 @@ class Attempt:
         try:
             data = stream.recv_after_wait(READ_BYTES, limit)
         except OSError as error:
-            raise BackendReset(f"The backend broke the connection: {error}") from error
+            raise BackendReset from error
         if not data:
             # Whoever sent has been given the reset; whoever receives sees an orderly end.
             raise BackendReset if self._was_broken_off else BackendClosed
