@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import gevent
-
 from greenproxy.apps.admin import admin
 from greenproxy.apps.answers import redirect, status
 from greenproxy.config.settings import (
@@ -134,9 +132,10 @@ class House:
         """
         self._is_leaving = True
         self._pulse.become(State.DRAINING)
-        doubt = self._leave_side_doors()
+        note = self._board.told()
+        is_clear = note.is_stopping or note.generation != self._layout.generation
+        self._side_doors.leave_if(self._do_others_serve, 0.0 if is_clear else _DOUBT_S)
         self._doors.drain(leave)
-        doubt.kill(block=False)
         self._side_doors.close()
         for upstream in self._upstreams.values():
             upstream.stop()
@@ -145,17 +144,10 @@ class House:
         if self._access_log is not None:
             self._access_log.close()
 
-    def _leave_side_doors(self) -> gevent.Greenlet[[], None]:
-        """Leave the admin listener to others if some go on, as soon as that is clear; return who finds out. Does not wait."""
-        note = self._board.told()
-        is_clear = note.is_stopping or note.generation != self._layout.generation
-        return gevent.spawn_later(0.0 if is_clear else _DOUBT_S, self._leave_if_others_serve)
-
-    def _leave_if_others_serve(self) -> None:
+    def _do_others_serve(self) -> bool:
         note = self._board.told()
         is_end_of_all = note.is_stopping and not note.is_one_of_two
-        if not is_end_of_all and note.pid == os.getppid():
-            self._side_doors.leave()
+        return not is_end_of_all and note.pid == os.getppid()
 
     def reopen_logs(self) -> None:
         """Open the access log anew, after somebody moved its file away."""

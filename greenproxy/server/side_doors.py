@@ -37,6 +37,7 @@ class SideDoors:
         self._doors = Doors(MAX_CONNECTIONS, log, "connections to admin", shortage)
         self._services = Services(recycler, Funnel(_unseen, None, log), error_page, self._doors.connection_closed)
         self._closing: gevent.Greenlet[[_Shortly], None] | None = None
+        self._doubt: gevent.Greenlet[[], None] | None = None
 
     def open(self, listener: ListenerSettings, handler: Handler, sockets: Sequence[socket.socket]) -> None:
         """Begin to accept connections on listening sockets, which become ours."""
@@ -52,8 +53,14 @@ class SideDoors:
         if self._closing is None:
             self._closing = gevent.spawn(self._doors.drain, _Shortly())
 
+    def leave_if(self, others_serve: Callable[[], bool], in_s: float) -> None:
+        """Leave `in_s` seconds from now, unless there is nobody else then. Does not wait."""
+        self._doubt = gevent.spawn_later(in_s, lambda: self.leave() if others_serve() else None)
+
     def close(self) -> None:
         """Leave, and wait until that is over."""
+        if self._doubt is not None:
+            self._doubt.kill(block=False)
         self.leave()
         if self._closing is not None:
             self._closing.join()
