@@ -73,6 +73,7 @@ TABLE: dict[str, str] = {
     "server/reply.py Reply.fail: self.send": EXCHANGE,
     "server/serve.py Funnel.serve: wire.send": EXCHANGE,
     "server/side_doors.py SideDoors.close: self._closing.join": LIFE,
+    "server/side_doors.py SideDoors.close: self._doubt.kill": LIFE,
     "upstream/backend.py Backend.connect: self._dial": EXCHANGE,
     "upstream/checks.py Checks._ask: stream.recv_after_wait": LIFE,
     "upstream/checks.py Checks._ask: stream.send": LIFE,
