@@ -18,9 +18,8 @@ from tests.processes import wait_until
 GRACE_S = 5.0  # to notice that a client has left, to end a health check, to wait out a pause: more than any takes
 LONGEST_PATH = 107  # of a Unix socket, sun_path
 _RECYCLED = "_Runner"
-#: What comes with the first use and stays: the threads that write the access log and look up names. And the timers of what every
-#: worker does each second: where a start waits for a name they are older than the collector's freeze, and not seen for a moment.
-_WITH_FIRST_USE = {"greenlets: _WorkerGreenlet": 2, "watchers: fork": 2, "watchers: timer": 5}
+#: What comes with the first use and stays: the threads that write the access log and look up names.
+_WITH_FIRST_USE = {"greenlets: _WorkerGreenlet": 2, "watchers: fork": 2}
 #: Not compared: the recycled ones are judged by who is idle, and a listener that pauses comes back with another watcher than
 #: the one from before the count began. All watchers together are compared.
 _NOT_COMPARED = {f"greenlets: {_RECYCLED}", "watchers: io"}
