@@ -178,8 +178,8 @@ def test_a_name_that_does_not_resolve_is_a_backend_that_is_down(proxy: StartProx
     text = INI.format(one="http://no-such-host.invalid:80", two=two.url, more="health-interval = 0")
     running = proxy(text)
 
-    # Where a start waits for a name, the first timers of what a worker does each second are older than the collector's freeze, and
-    # are not counted: count again when they have come round.
+    # Where a start waits for a name, the first timers of what a worker does each second are older than the collector's freeze,
+    # and are not counted: count again when they have come round.
     begun_s = monotonic()
     wait_until(lambda: monotonic() - begun_s > 1.2, "a second has passed")
     running.ledger.open()
