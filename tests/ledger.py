@@ -79,6 +79,10 @@ class Ledger:
                     left[what] = more
         return left
 
+    def sockets(self) -> int:
+        """Return how many sockets all workers have."""
+        return sum(now.get("descriptors: socket", 0) for now in self._by_worker().values())
+
     def _by_worker(self) -> dict[int, dict[str, int]]:
         return {held["pid"]: standing(held) for held in self._censuses()}
 

@@ -11,6 +11,7 @@ import signal
 import socket
 from collections.abc import Mapping
 from pathlib import Path
+from time import monotonic
 from types import TracebackType
 from typing import Any
 
@@ -68,6 +69,8 @@ class RunningProxy(Proxy):
         try:
             own = self._keys["admin"] != PREAMBLE["admin"]
             self._ledger = Ledger(self.address("admin") if own else str(self.folder / "admin.sock"), int(self._keys["workers"]))
+            if "statsd" in self._keys:
+                self._wait_for_statsd(self._ledger)
             self._ledger.open()
         except BaseException:
             self.kill_all()
@@ -82,6 +85,13 @@ class RunningProxy(Proxy):
                 self.has_everything_back()
         finally:
             super().__exit__(kind, error, trace)
+
+    @staticmethod
+    def _wait_for_statsd(ledger: Ledger) -> None:
+        """Metrics get their socket with the first of them, a second after the start; or they had it already."""
+        begun_s = monotonic()
+        before = ledger.sockets()
+        wait_until(lambda: ledger.sockets() > before or monotonic() - begun_s > 1.5, "metrics have their sockets")
 
     @property
     def ledger(self) -> Ledger:
