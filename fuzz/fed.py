@@ -183,6 +183,9 @@ class FedStream:
         self.is_closed = True
         self.parked = None
 
+    def break_off(self) -> None:
+        """Nothing to do: there is no TLS here."""
+
     def reset(self) -> None:
         self.was_reset = self.was_reset or not self.is_closed
         self.close()

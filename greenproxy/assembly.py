@@ -6,9 +6,11 @@ import gc
 import logging
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+
+from gevent.ssl import SSLContext
 
 from greenproxy.apps.admin import admin
 from greenproxy.apps.answers import redirect, status
@@ -50,6 +52,7 @@ from greenproxy.server.front import Front, Services
 from greenproxy.server.serve import Funnel
 from greenproxy.server.shortage import Shortage
 from greenproxy.server.side_doors import SideDoors
+from greenproxy.server.tls_front import TlsFront
 from greenproxy.upstream.group import Upstream
 
 #: A worker that is told to leave knows after so long whether all stop: Ctrl-C reaches it before its master has said so.
@@ -70,10 +73,12 @@ class House:
         board: Board | None = None,
         layout: Layout | None = None,
         slot: int = 0,
+        tls: Mapping[str, SSLContext] | None = None,
     ) -> None:
         self._settings = settings
         self._shown = settings  # with the addresses that listeners really have
         self._log = log
+        self._tls = tls or {}
         if board is None or layout is None:
             names, slot = names_of(settings), 0
             board = Board(slots=1, columns=len(names.all()))
@@ -118,12 +123,18 @@ class House:
             if listener.protocol == "admin":
                 self._side_doors.open(listener, self._admin(), sockets)
                 continue
-            front = Front(listener, self._handler(listener), self._services)
+            front = self._front(listener)
             self._fronts.append(front)
             self._doors.open(front, sockets, max_accept=max_accept)
         self._pulse.become(State.SERVING)
         gc.collect()
         gc.freeze()  # what is here now stays: the collector need not look at it with every round
+
+    def _front(self, listener: ListenerSettings) -> Front:
+        handler = self._handler(listener)
+        if not listener.tls_certificate:
+            return Front(listener, handler, self._services)
+        return TlsFront(listener, handler, self._services, self._tls[listener.name], self._log)
 
     def stop(self, leave: Leave) -> None:
         """Drain: wait until what is going on has ended or `leave` has no more time, cut the rest, and close everything.

@@ -58,6 +58,8 @@ def _serve(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     for line in idle_variables(environ, settings):
         print(f"greenproxy: warning: {line}", file=sys.stderr)
     if options.is_check:
+        if settings.warnings:
+            raise Refused("\n".join(settings.warnings))
         print(f"{options.config or 'greenproxy'}: ok")
         return STOPPED
     from greenproxy.master import serve

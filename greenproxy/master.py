@@ -24,7 +24,10 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.errors import ConfigError, HaltServer
 
 from greenproxy import __version__
+from greenproxy.certificates import BadPair
 from greenproxy.config.settings import Settings
+from greenproxy.net.tls_contexts import tls_contexts
+from greenproxy.process.certificate_watch import CertificateWatch
 from greenproxy.process.endings import how_it_ended
 from greenproxy.process.estate import Estate
 from greenproxy.process.inherited import Inherited, take
@@ -122,6 +125,7 @@ class ProxyArbiter(Arbiter):
         self._respawn = Respawn()  # while workers die
         self._refork = Respawn()  # while there is no room for one more process
         self._notifier = Notifier()
+        self._certificates = CertificateWatch()
         self._inherited = take(os.environ)
         self._predecessor = Predecessor(self._inherited.predecessor, os.environ)
         self._successor = Successor(self._say)
@@ -140,7 +144,7 @@ class ProxyArbiter(Arbiter):
         self._estate.pid_file_suffix = ".2" if self._predecessor.pid else ""
         try:
             self._estate.move_in(self.app, None, self._inherited)
-        except (CannotListen, PidFileTaken, OSError) as error:
+        except (CannotListen, PidFileTaken, BadPair, OSError) as error:
             for line in str(error).splitlines():
                 self._say.error("%s", line)
             sys.exit(CANNOT_LISTEN)
@@ -178,6 +182,8 @@ class ProxyArbiter(Arbiter):
         self._notifier.ping()
         self._reload.step()
         self._successor.look()
+        if self._is_ready and not self._reload.is_running and self._certificates.have_changed(self.app.prepared.certificates):
+            self._renew_certificates()
         if self._reload.trial is not None:
             self._fill(self._reload.trial, self._reload.trial.cfg.workers)
         if not self._respawn.remaining_s():
@@ -323,6 +329,16 @@ class ProxyArbiter(Arbiter):
     def handle_hup(self) -> None:
         """HUP: read the configuration again."""
         self._say.info("reloading %s", self.app.settings.source or "the same flags")
+        self._reload.ask()
+
+    def _renew_certificates(self) -> None:
+        """Files of certificates have changed: reload if they are good, else go on with those of before."""
+        try:
+            tls_contexts(self.app.settings)
+        except (BadPair, OSError) as error:
+            self._say.error("the certificates have changed and cannot be used, those of before stay: %s", error)
+            return
+        self._say.info("the certificates have changed: reloading %s", self.app.settings.source or "the same flags")
         self._reload.ask()
 
     def read(self) -> Reading:

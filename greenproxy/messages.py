@@ -307,8 +307,8 @@ class Request(Message):
     """
 
     __slots__ = (
-        "_state", "body", "client", "deadline", "host", "inform", "is_peer_trusted", "method", "path", "peer",
-        "query", "request_id", "scheme", "target", "trace", "version",
+        "_certificate_lines", "_state", "body", "client", "deadline", "host", "inform", "is_peer_trusted", "method", "path",
+        "peer", "query", "request_id", "scheme", "target", "trace", "version",
     )  # fmt: skip
 
     def __init__(
@@ -346,6 +346,15 @@ class Request(Message):
         self.trace = Trace()
         self._headers = headers
         self._state: dict[str, Any] | None = None
+
+    @property
+    def certificate_lines(self) -> bytes:
+        """The field lines that tell a backend of the client's certificate; b"" where nobody asked for one."""
+        return getattr(self, "_certificate_lines", b"")  # set where there are any: no other request pays for it
+
+    @certificate_lines.setter
+    def certificate_lines(self, lines: bytes) -> None:
+        self._certificate_lines = lines
 
     @property
     def state(self) -> dict[str, Any]:

@@ -197,7 +197,7 @@ class ProxyWorker(Worker):
         folder = settings.source.absolute().parent if settings.source else Path.cwd()
         sys.path[:] = module_path(folder)
         board, layout = self.prepared.board, self.prepared.layout
-        self._house = House(settings, log=self._log, board=board, layout=layout, slot=self.slot)
+        self._house = House(settings, log=self._log, board=board, layout=layout, slot=self.slot, tls=self.prepared.tls)
         self._house.start([door.raw() for door in self.doors()])
 
     def candidates(self) -> Iterator[Prepared]:

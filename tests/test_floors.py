@@ -40,12 +40,14 @@ FLOORS: dict[str, Room] = {
     # On the ground, and from the standard library alone, because masters bind such files before there is gevent, and a
     # demo backend does the same far above.
     "unix_socket": Room(),
+    # Pairs are checked with the configuration, and loaded by the master for the workers: far apart.
+    "certificates": Room(),
     # 1
-    "config": Room(("errors",), ("configargparse",)),
+    "config": Room(("errors", "certificates"), ("configargparse",)),
     "protocol": Room(("errors", "messages"), ("h11",), SOCKETS),
     # 2
     "routing": Room((*GROUND, "config"), (), SOCKETS),
-    "net": Room(("errors", "deadline", "messages", "config", "protocol"), ("gevent",)),
+    "net": Room(("errors", "deadline", "messages", "config", "protocol", "certificates"), ("gevent",)),
     # 3
     "observability": Room((*GROUND, "config", "net"), ("gevent", "statsd")),
     # 4
@@ -55,14 +57,16 @@ FLOORS: dict[str, Room] = {
     "middleware": Room(MIDDLE, ("gevent",)),  # its time limit is a gevent.Timeout that user code cannot swallow
     "apps": Room((*MIDDLE, "unix_socket"), ("gevent",)),
     "proxy": Room((*MIDDLE, "net", "upstream"), ("gevent",)),
-    # 6
-    "assembly": Room(BELOW_THE_ROOF),
+    # 6: hands the TLS contexts that the master has made to the fronts
+    "assembly": Room(BELOW_THE_ROOF, ("gevent",)),
     # 7: the front doors. What both masters do (plain gunicorn's and ours) is the room `process`; the board is made and
     # the error log opened before there is a house, and a demo backend never is one: hence observability, and apps in cli.
-    # gevent in process: the watchdog of a worker's hub.
-    "process": Room(("errors", "unix_socket", "config", "routing", "observability"), ("gevent", "gunicorn")),
+    # gevent in process: the watchdog of a worker's hub. net: TLS contexts are made before the fork.
+    "process": Room(
+        ("errors", "unix_socket", "certificates", "config", "routing", "net", "observability"), ("gevent", "gunicorn")
+    ),
     "worker": Room(("errors", "config", "assembly", "process"), ("gevent", "gunicorn")),
-    "master": Room(("errors", "config", "observability", "process", "worker"), ("gunicorn",)),
+    "master": Room(("errors", "certificates", "config", "net", "observability", "process", "worker"), ("gunicorn",)),
     # Another process than the one it acts on: nothing of the house, and so quick to start.
     "control": Room(("config",)),
     "cli": Room(("errors", "config", "apps", "process", "control", "master")),

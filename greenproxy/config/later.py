@@ -52,10 +52,6 @@ _LISTENER = (
     "parent",
     "proxy-protocol",
     "session-timeout",
-    "tls-certificate",
-    "tls-client",
-    "tls-client-ca",
-    "tls-key",
     "tunnel-drain",
     "tunnel-timeout",
     "upgrade",
@@ -107,6 +103,10 @@ KEYS: dict[str, tuple[str, ...]] = {
 }
 
 
+#: Families of such keys, and the sections in which all of a family are still to come.
+_FAMILIES = {"tls-": ("upstream", "route"), "breaker-": ("upstream", "route"), "sticky-": ("upstream", "route")}
+
+
 def is_later_key(kind: str, key: str) -> bool:
     """Return whether `key` is settled for sections of this kind, or begins as a family of such keys does."""
-    return key in KEYS[kind] or (kind not in ("middleware", "demo") and key.startswith(("tls-", "breaker-", "sticky-")))
+    return key in KEYS[kind] or any(key.startswith(family) and kind in kinds for family, kinds in _FAMILIES.items())

@@ -79,7 +79,7 @@ def assemble(
     process = builder.process(main, overrides)
     settings = Linker(sections, builder, file).link(process, drafts, Path(file) if file else None)
     given = frozenset(main.entries if main else ()) | {key for key, _, _ in overrides}
-    settings = replace(settings, process_keys=given)
+    settings = replace(settings, process_keys=given, warnings=tuple(str(warning) for warning in builder.warnings))
     _try_user_code(builder, drafts, folder, try_code)
     for check in extra_checks:
         builder.errors.extend(check(settings))

@@ -83,13 +83,19 @@ everybody who can list processes.
 LISTENER = """\
 ## [listener:NAME]
 
-One front door. Every listener is an HTTP/1.1 server; requests that no route takes go to its `upstream`. Two listeners
-cannot share an address.
+One front door. Every listener is an HTTP/1.1 server, with or without TLS; requests that no route takes go to its `upstream`.
+Two listeners cannot share an address.
 """
 
 LISTENER_MORE = """\
 `trusted-proxies` are the load balancers in front of greenproxy. From anybody else, X-Forwarded-*, X-Real-IP and Forwarded
-are dropped and set anew, however they are spelt.
+are dropped and set anew, however they are spelt. So is what clients say under X-SSL-Client-*.
+
+With `tls-certificate` the listener speaks TLS 1.2 and 1.3, and HTTP/1.1 in it. With several certificates the name that a client
+asks for decides (SNI); the first serves whoever asks for no name, or for none of theirs. A file may hold the whole chain, the
+server's own certificate first, and its key too. `--check` finds files that cannot be read, keys that do not belong to their
+certificates or want a password, and certificates that have expired or are not valid yet; with the last two greenproxy starts all
+the same, and warns. More in [tls.md](tls.md).
 """
 
 UPSTREAM = """\

@@ -125,6 +125,11 @@ def lines(parse: Callable[[str], Any]) -> Shape:
     return lambda entry: _all_different(entry, _read_all([(line, line.text) for line in entry.lines], parse))
 
 
+def lines_that_repeat(parse: Callable[[str], Any]) -> Shape:
+    """Return the shape of a list with one item per line, in which one may stand more than once."""
+    return lambda entry: _read_all([(line, line.text) for line in entry.lines], parse)
+
+
 def _items(source: list[Line]) -> Iterator[tuple[Line, str]]:
     for line in source:
         for item in line.text.removesuffix(",").split(","):
@@ -196,6 +201,11 @@ def _file_to_write(folder: Path, *words: str) -> Shape:
     return one(parse)
 
 
+def _file_to_read(folder: Path) -> Callable[[str], str]:
+    """Return how the name of a file is read; what is in it is looked at when all names are known."""
+    return lambda text: os.path.normpath(folder / text)
+
+
 def _account(look_up: Callable[[str], Any], look_up_id: Callable[[int], Any], what: str) -> Shape:
     def parse(text: str) -> str:
         try:
@@ -254,6 +264,10 @@ def _listener(folder: Path) -> dict[str, Shape]:
         "upstream": one(values.parse_name),
         "middleware": several(values.parse_name),
         "trusted_proxies": several(lambda text: text if text == "unix:" else addresses.parse_network(text)),
+        "tls_certificate": lines(_file_to_read(folder)),
+        "tls_key": lines_that_repeat(_file_to_read(folder)),
+        "tls_client_ca": one(_file_to_read(folder)),
+        "tls_client": _choice("required", "optional"),
     }
 
 

@@ -27,6 +27,7 @@ from greenproxy.config.settings import (
     RouteSettings,
     UpstreamSettings,
 )
+from greenproxy.config.tls import tls_mistakes
 
 Values = dict[type, dict[str, Any]]
 
@@ -44,6 +45,7 @@ class SectionBuilder:
 
     def __init__(self, file: str, folder: Path) -> None:
         self.errors: list[ConfigError] = []
+        self.warnings: list[ConfigError] = []
         self._file = file
         self._process: tuple[Section | None, dict[str, str]] = (None, {})
         self._keys = {kind: keys_of(kind, folder) for kind in CLASSES}
@@ -82,7 +84,7 @@ class SectionBuilder:
 
     def listener(self, section: Section) -> ListenerSettings | None:
         """Return a listener, `upstream` as written."""
-        found = self._read_whole(section, required=("bind",))
+        found = self._read_whole(section, required=("bind",), check=self._check_tls)
         if found is None:
             return None
         fields = found[ListenerSettings]
@@ -200,6 +202,12 @@ class SectionBuilder:
             self.fail_process(
                 "admin", f"{admin} can be reached from elsewhere: it needs admin-token, or to be 127.0.0.1:PORT or unix:PATH"
             )
+
+    def _check_tls(self, section: Section, found: Values) -> None:
+        for mistake in tls_mistakes(section, found[ListenerSettings]):
+            self.fail(section, mistake.line, mistake.message, key=mistake.key)
+            if mistake.is_warning:
+                self.warnings.append(self.errors.pop())
 
     def _check_backends(self, section: Section, found: Values) -> None:
         labels: dict[str, str] = {}

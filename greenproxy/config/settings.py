@@ -82,6 +82,12 @@ class ListenerSettings:
         "networks whose X-Forwarded-*, X-Real-IP and Forwarded are believed; `unix:` is every client on a Unix socket",
     )
     trust_unix: bool = False  # `unix:` stands among trusted-proxies
+    tls_certificate: tuple[str, ...] = knob(
+        (), "files of certificates, with their chains, one per line; with them clients speak TLS"
+    )
+    tls_key: tuple[str, ...] = knob((), "the files of their keys, in the same order; without it keys stand with the certificates")
+    tls_client_ca: str = knob("", "a file of authorities: clients are asked for certificates of theirs")
+    tls_client: str = knob("required", "whether a client must have one: required or optional")
     header_timeout_s: float = knob(10.0, "for a whole request head, from its first byte; then 408")
     body_timeout_s: float = knob(30.0, "for silence in a request body; then 408")
     idle_timeout_s: float = knob(60.0, "for silence between requests and before the first; then the connection is closed")
@@ -210,3 +216,5 @@ class Settings:
     demos: tuple[DemoSettings, ...] = ()
     process_keys: frozenset[str] = field(default=frozenset(), compare=False)  # of [greenproxy], that somebody gave
     variables: frozenset[str] = field(default=frozenset(), compare=False)  # of the environment, that the file uses
+    #: What is wrong, but no reason not to serve; as lines of a check
+    warnings: tuple[str, ...] = field(default=(), compare=False)

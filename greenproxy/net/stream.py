@@ -329,6 +329,9 @@ class Stream:
             if waiting is not None:
                 self._loop.run_callback(self._abort, waiting)
 
+    def break_off(self) -> None:
+        """Note that what was sent is not the whole. Here that shows by itself: it is too short, or `reset` follows."""
+
     def reset(self) -> None:
         """Close so that the peer sees a reset instead of an orderly end: what it has is not the whole."""
         if self._watcher is not None:

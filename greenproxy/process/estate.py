@@ -52,7 +52,7 @@ class Estate:
     def move_in(self, new: Tenant, before: Tenant | None, inherited: Inherited | None = None) -> None:
         """Get what `new` needs: open what is not open, take over what is, or what this process was born with.
 
-        Raises CannotListen, PidFileTaken or OSError; nothing has changed then.
+        Raises CannotListen, PidFileTaken, BadPair or OSError; nothing has changed then.
         """
         with ExitStack() as undo:
             self._change_log(new, before, undo)
@@ -116,7 +116,7 @@ class Estate:
         for door in doors:
             for sock in door.sockets:
                 if sock in opened:
-                    self._say.info("listening on %s (%s)", shown(sock), door.listener.name)
+                    self._say.info("listening on %s (%s)", shown(sock, door.listener), door.listener.name)
         return doors
 
     def _close_all_but(self, doors: Sequence[Door]) -> None:

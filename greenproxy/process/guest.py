@@ -17,9 +17,11 @@ from typing import Any
 from gunicorn.app.wsgiapp import WSGIApplication
 from gunicorn.errors import HaltServer
 
+from greenproxy.certificates import BadPair
 from greenproxy.config.errors import ConfigError, ConfigErrors
 from greenproxy.config.options import load_settings, parse
 from greenproxy.config.settings import Address, ListenerSettings, Settings
+from greenproxy.net.tls_contexts import tls_contexts
 from greenproxy.observability.board import Board
 from greenproxy.process.admin_listener import ADMIN, admin_listener
 from greenproxy.process.boots import Boots, Departure
@@ -139,11 +141,21 @@ class Guest:
         options = replace(parse([], os.environ), config=configuration_file(app.app_uri, os.environ))
         written = load_settings(options, os.environ, [ambiguous_routes])
         settings = with_gunicorn_settings(written, cfg)
+        self._check_certificates(settings, cfg)
         if not is_new and settings == self._settings:
             return  # `reload`: it was the code that changed, or nothing
         self._take(settings, cfg, log)
         self._settings = settings
         announce(written, settings, cfg, [bound_address(sock) for sock in sockets], log.error_log)
+
+    def _check_certificates(self, settings: Settings, cfg: Any) -> None:
+        """Try the certificates, gunicorn's among them, of which the file says nothing. Raises ConfigErrors."""
+        if cfg.certfile is None and (cfg.keyfile or cfg.ca_certs):
+            raise ConfigErrors([ConfigError(message="gunicorn's keyfile and ca_certs go with certfile only")])
+        try:
+            tls_contexts(settings)
+        except (BadPair, OSError) as error:
+            raise ConfigErrors([ConfigError(message=f"certificates: {error}")]) from None
 
     def _take(self, settings: Settings, cfg: Any, log: Any) -> None:
         """Open what the settings want, and make them those of the next worker. Raises CannotListen, with nothing changed."""
@@ -169,7 +181,7 @@ class Guest:
         kept = [(door, sock) for door in doors for sock in door.sockets]
         for door, sock in kept:
             if sock not in known or self._handed_over:
-                log.error_log.info("listening on %s (%s)", shown(sock), door.listener.name)
+                log.error_log.info("listening on %s (%s)", shown(sock, door.listener), door.listener.name)
         gone = [sock for sock in known if all(sock is not each for _, each in kept)]
         close_sockets(gone, leaves_files=self._arbiter.is_one_of_two)
         self._handed_over = {}

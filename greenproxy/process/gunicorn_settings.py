@@ -47,6 +47,10 @@ _OURS = {
     "limit_request_fields": f"`max-headers` {_FIRST}, and room for them in `max-header-size`",
     "limit_request_field_size": f"room in `max-header-size` {_FIRST}",
     "forwarded_allow_ips": f"`trusted-proxies` {_FIRST}",
+    "certfile": f"`tls-certificate` {_FIRST}, the only one then",
+    "keyfile": f"`tls-key` {_FIRST}",
+    "ca_certs": f"`tls-client-ca` {_FIRST}, with `cert_reqs`",
+    "cert_reqs": f"`tls-client` {_FIRST}: 1 is optional, 2 required",
     "accesslog": "`access-log`",
     "statsd_host": "`statsd`; not a Unix socket",
     "statsd_prefix": "`statsd-prefix`",
@@ -107,7 +111,13 @@ _GUNICORNS = {
     "control_socket_mode": "",
     "control_socket_disable": "",
 }
-_WSGI, _TLS, _H2, _ASGI, _DIRTY = "WSGI only", "there is no TLS", "there is no HTTP/2", "ASGI only", "nobody asks dirty workers"
+_WSGI, _TLS, _H2, _ASGI, _DIRTY = (
+    "WSGI only",
+    "TLS has our own settings ([tls.md](tls.md))",
+    "there is no HTTP/2",
+    "ASGI only",
+    "nobody asks dirty workers",
+)
 _STRICT = "requests are read by our own rules ([http.md](http.md))"
 _NOTHING = {
     "threads": "a worker has one, and thousands of greenlets",
@@ -120,8 +130,6 @@ _NOTHING = {
     "post_request": "write a middleware ([middleware.md](middleware.md))",
     "ssl_context": _TLS,
     "ssl_version": _TLS,
-    "cert_reqs": _TLS,
-    "ca_certs": _TLS,
     "suppress_ragged_eofs": _TLS,
     "do_handshake_on_connect": _TLS,
     "ciphers": _TLS,
@@ -158,8 +166,6 @@ _NOTHING = {
     "dirty_worker_exit": _DIRTY,
 }
 _REFUSED = {
-    "certfile": "TLS is not available in this version: nothing is served in plain text where TLS was asked for",
-    "keyfile": "TLS is not available in this version",
     "proxy_protocol": "the PROXY protocol is not available in this version",
     "protocol": "only HTTP is spoken in this version",
     "paste": "a configuration file of greenproxy is no PasteDeploy file",

@@ -184,7 +184,8 @@ def bound_address(sock: Any) -> Address:
     return Address(path=os.fsdecode(name))
 
 
-def shown(sock: Any) -> str:
+def shown(sock: Any, listener: ListenerSettings | None = None) -> str:
     """Return a socket's address as the log shows it, which a terminal makes clickable."""
     address = bound_address(sock)
-    return str(address) if address.path else f"http://{address}"
+    scheme = "https" if listener is not None and listener.tls_certificate else "http"
+    return str(address) if address.path else f"{scheme}://{address}"

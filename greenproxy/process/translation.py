@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -34,6 +35,10 @@ _LISTENER = {
     "max_headers": "limit_request_fields",
     "max_header_size_bytes": "limit_request_*",
     "trusted_proxies": "forwarded_allow_ips",
+    "tls_certificate": "certfile",
+    "tls_key": "keyfile",
+    "tls_client_ca": "ca_certs",
+    "tls_client": "cert_reqs",
 }
 
 
@@ -91,7 +96,7 @@ def _tags(text: str | None) -> tuple[str, ...] | None:
 
 
 def _translated(listener: ListenerSettings, cfg: Any) -> ListenerSettings:
-    changes: dict[str, Any] = _limits(listener, cfg)
+    changes: dict[str, Any] = _limits(listener, cfg) | _certificates(cfg)
     keepalive = given(cfg, "keepalive")
     if keepalive:
         changes["idle_timeout_s"] = float(keepalive)
@@ -103,6 +108,16 @@ def _translated(listener: ListenerSettings, cfg: Any) -> ListenerSettings:
         changes["trusted_proxies"] = _EVERYBODY if everybody else tuple(ip_network(network) for network in allowed)
         changes["trust_unix"] = True  # gunicorn believes whoever has no address, always
     return replace(listener, **changes)
+
+
+def _certificates(cfg: Any) -> dict[str, Any]:
+    """Return gunicorn's pair, which takes the place of all others, and what it wants to know of clients."""
+    if cfg.certfile is None:
+        return {}
+    changes: dict[str, Any] = {"tls_certificate": (cfg.certfile,), "tls_key": (cfg.keyfile,) if cfg.keyfile else ()}
+    if cfg.ca_certs and cfg.cert_reqs:
+        changes |= {"tls_client_ca": cfg.ca_certs, "tls_client": "required" if cfg.cert_reqs == ssl.CERT_REQUIRED else "optional"}
+    return changes
 
 
 def _limits(listener: ListenerSettings, cfg: Any) -> dict[str, int]:

@@ -26,7 +26,8 @@ Special: TypeAlias = dict[bytes, list[bytes]]
 HOP_BY_HOP = frozenset(
     {b"connection", b"http2-settings", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade"}
 )
-# Who asked before us, and every X-Forwarded-* (RFC 7239 section 4, RFC 9110 section 7.6.3): see `forwarding`.
+# Who asked before us, every X-Forwarded-* (RFC 7239 section 4, RFC 9110 section 7.6.3) and whose certificate was verified,
+# X-SSL-Client-*: see `forwarding`.
 FORWARDING = frozenset({b"forwarded", b"via", b"x-real-ip"})
 
 _ONLY_SEEN = frozenset({b"host", b"content-length", b"date"})  # special, but they travel on in their place
@@ -48,7 +49,7 @@ _DROPPED = b""  # the role of a name that nobody wants to see
 
 def is_forwarding(name: bytes) -> bool:
     """Tell whether a lower-case name, dashes for underscores, is one that only trusted proxies may set."""
-    return name in FORWARDING or name.startswith(b"x-forwarded-")
+    return name in FORWARDING or name.startswith((b"x-forwarded-", b"x-ssl-client-"))
 
 
 class Roles(dict[bytes, bytes | None]):

@@ -35,7 +35,8 @@ class Hop(NamedTuple):
     """Who asked us for what, and how.
 
     `peer_ip` is the socket's other end (`unix:` for a Unix socket), `client_ip` and `scheme` what `effective_client` made of
-    it. `host` is b"" when the request had none. `is_trusted`: what the peer says of earlier hops goes on.
+    it. `host` is b"" when the request had none. `is_trusted`: what the peer says of earlier hops goes on. `certificate` are the
+    field lines about the certificate of the client, where this hop has asked for one.
     """
 
     peer_ip: str
@@ -45,15 +46,19 @@ class Hop(NamedTuple):
     minor: int = 1
     is_trusted: bool = False
     adds_via: bool = True
+    certificate: bytes = b""
 
 
 def forwarding_lines(special: Said, hop: Hop) -> bytes:
     """Return the field lines, each with its CRLF, that tell the backend about `hop` and the hops before it.
 
     `special` is the request head's: with a trusted peer its X-Forwarded-For, Forwarded and Via are appended to and its
-    other X-Forwarded-* go on; else only Via does, since it is no statement about the client.
+    other X-Forwarded-* go on, and so do its X-SSL-Client-* unless this hop knows better; else only Via does, since it is no
+    statement about the client.
     """
     lines = _extended_lines(special, hop) if hop.is_trusted else _own_lines(hop.peer_ip, hop.scheme, hop.host)
+    if hop.certificate:
+        lines += hop.certificate
     via = special.get(b"via")
     if via is None:
         return lines + (b"Via: 1.%d %b\r\n" % (hop.minor, PSEUDONYM)) if hop.adds_via else lines
@@ -98,7 +103,7 @@ def _extended_lines(special: Said, hop: Hop) -> bytes:
     others = [
         b"%b: %b\r\n" % (name.title(), value)
         for name, values in special.items()
-        if name.startswith(b"x-forwarded-") and name not in _SET_BY_US
+        if name.startswith(b"x-forwarded-" if hop.certificate else (b"x-forwarded-", b"x-ssl-client-")) and name not in _SET_BY_US
         for value in values
     ]
     return own + b"".join(others)

@@ -195,4 +195,5 @@ def _hop(request: Request, raw: RequestHead | None, *, adds_via: bool) -> Hop:
         raw.minor if raw is not None else 1,
         request.is_peer_trusted,
         adds_via,
+        request.certificate_lines,
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from gevent import get_hub
 
@@ -35,6 +35,19 @@ class Services:
     connection_closed: Callable[[], None]
 
 
+class Waiting(Protocol):
+    """A connection, as far as its front is concerned; those that shake hands first are of another kind before."""
+
+    since_s: float
+    served: int
+
+    def give_up_waiting(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Front:
     """One http listener's connections. The dicts keep the order of arrival, so sweeps look at the oldest first."""
 
@@ -50,13 +63,13 @@ class Front:
         self.limits = HeadLimits(settings.max_header_size_bytes, settings.max_headers, settings.max_uri_bytes)
         self.body_patience = Patience(settings.body_timeout_s, BodyTimeout)
         self.send_patience = Patience(settings.send_timeout_s, SendTimeout)
-        self.idle: dict[Connection, None] = {}  # between requests, or before the first
-        self.reading: dict[Connection, None] = {}  # in the middle of a head
-        self.lingering: dict[Connection, None] = {}  # closed for us, not yet for the client
+        self.idle: dict[Waiting, None] = {}  # between requests, or before the first
+        self.reading: dict[Waiting, None] = {}  # in the middle of a head
+        self.lingering: dict[Waiting, None] = {}  # closed for us, not yet for the client
         self.requests = 0
         self.is_draining = False
         self._connection_closed = services.connection_closed
-        self._open: set[Connection] = set()
+        self._open: set[Waiting] = set()
         self.trusts_anybody = settings.trust_unix or bool(settings.trusted_proxies)
         self._trusts: dict[str, bool] = {}
 
@@ -64,7 +77,7 @@ class Front:
         """Take over an accepted connection. In the hub."""
         self._open.add(Connection(self, Stream(sock), address))
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: Waiting) -> None:
         """A connection is closed. Idempotent."""
         self.idle.pop(connection, None)
         self.reading.pop(connection, None)
@@ -110,12 +123,12 @@ class Front:
         for connection in self._older(self.lingering, now - LINGER_S):
             connection.close()
 
-    def _end_waits(self, waiting: dict[Connection, None], before_s: float) -> None:
+    def _end_waits(self, waiting: dict[Waiting, None], before_s: float) -> None:
         for connection in self._older(waiting, before_s):
             connection.give_up_waiting()
 
     @staticmethod
-    def _older(waiting: dict[Connection, None], before_s: float) -> list[Connection]:
+    def _older(waiting: dict[Waiting, None], before_s: float) -> list[Waiting]:
         found = []
         for connection in waiting:
             if connection.since_s > before_s:

@@ -25,7 +25,7 @@ from greenproxy.server.body import ClientBody
 from greenproxy.server.reply import Reply
 
 if TYPE_CHECKING:
-    from greenproxy.server.front import Front
+    from greenproxy.server.front import Front, Waiting
 
 HEAD_READ_BYTES = 32 * 1024
 HALF_CLOSED_GRACE_S = 1.0  # how long the answer to a client that ended its side may take to begin, and pause
@@ -53,7 +53,7 @@ class Connection:
 
     # -------------------------------------------------------------- waiting without a greenlet
 
-    def _park(self, among: dict[Connection, None]) -> None:
+    def _park(self, among: dict[Waiting, None]) -> None:
         self.since_s = monotonic()
         among[self] = None
         self.stream.park(self._wake)
@@ -131,6 +131,12 @@ class Connection:
             return True
         self._park(front.idle)
         return False
+
+    def refuse(self, error: ClientError) -> None:
+        """Answer what was read, which is no request, and close. May be called from the hub."""
+        self.stream.unpark()
+        self._front.idle.pop(self, None)
+        self._front.recycler.spawn(lambda: self._refuse(error))
 
     def _refuse(self, error: ClientError) -> None:
         """Answer bytes that are no request, and close."""

@@ -250,6 +250,7 @@ class Reply:
         """
         self.keep_alive = False
         self.is_cut = True
+        self._stream.break_off()
         if self._is_close_delimited or not self._is_http11 or isinstance(error, SendTimeout):
             self._stream.reset()  # an orderly end would pass off a part as the whole; who does not read gets it never
         elif isinstance(error, (ClientGone, Stopped)):

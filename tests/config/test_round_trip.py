@@ -24,8 +24,8 @@ from greenproxy.config.settings import (
 from greenproxy.config.values import format_duration, format_size
 from tests.config.inis import settings_of
 
-#: Fields without a key, and those that go with another answer than an upstream.
-NO_KEYS = ("name", "line", "relay", "trust_unix", "status", "redirect_status")
+#: Fields without a key, and those that go only with what is not there: another answer than an upstream, certificates.
+NO_KEYS = ("name", "line", "relay", "trust_unix", "status", "redirect_status", "tls_client")
 SIGNS = {"prefix": "", "exact": "= ", "regex": "~ "}
 
 

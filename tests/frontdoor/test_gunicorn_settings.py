@@ -149,7 +149,7 @@ def test_user_folder_and_paths_of_gunicorn_hold_for_workers_and_sockets(open_fol
 @pytest.mark.parametrize(
     ("setting", "line"),
     [
-        ("certfile = __file__", "gunicorn's certfile: TLS is not available in this version"),
+        ("certfile = __file__", "gunicorn.conf.py has no certificate in PEM"),
         ("proxy_protocol = 'auto'", "gunicorn's proxy_protocol: the PROXY protocol is not available in this version"),
     ],
 )

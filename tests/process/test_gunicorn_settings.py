@@ -37,9 +37,9 @@ def test_what_differs_from_the_default_is_given() -> None:
     def before_request(worker: object, req: object) -> None:
         """A hook."""
 
-    cfg = gunicorn(threads=2, http_protocols="h1", header_map="refuse", pre_request=before_request, certfile="a.pem")
+    cfg = gunicorn(threads=2, http_protocols="h1", header_map="refuse", pre_request=before_request, paste="a.ini")
     assert given_with(cfg, Fate.NOTHING) == ["threads", "pre_request", "header_map"]
-    assert given_with(cfg, Fate.REFUSED) == ["certfile"]
+    assert given_with(cfg, Fate.REFUSED) == ["paste"]
 
 
 def test_default_that_comes_from_the_environment_is_given(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,384 @@
+"""TlsStream: a client's connection over TLS, with the interface of `net.stream.Stream`.
+
+OpenSSL reads and writes memory only (MemoryBIO); the bytes go over the same raw socket and the same watchers as those of a
+plain stream. So OpenSSL never waits, and one greenlet may receive while another sends: a call is never left in its middle.
+
+Rules that hold here:
+- What was fetched from the kernel is decrypted at once, all of it; what nobody took yet is `_held`, and nowhere else.
+- What was encrypted goes out in that order. What the kernel did not take is `_unsent`, and counts as not sent for callers: they
+  come again with the same bytes, as after any short send.
+- A small exchange costs one recv and one send; a large one a recv for 64 KiB, and a send for 8 records.
+- A clean end is told (close_notify), a cut is not: that is how the other side knows them apart (RFC 9112 section 9.8).
+"""
+
+from __future__ import annotations
+
+import _socket
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from gevent.ssl import SSLContext
+
+from greenproxy.deadline import NEVER, Limit
+from greenproxy.net.stream import Stream
+
+RECORD_BYTES = 16384  # the most that a record carries (RFC 8446 section 5.1)
+_BATCH_BYTES = 8 * RECORD_BYTES  # encrypted and sent in one call: what a relay reads at once
+_FETCH_BYTES = 64 * 1024
+#: OpenSSL is fed by pieces of this size: its buffer never shrinks, and belongs to the connection as long as that lives.
+_FEED_BYTES = RECORD_BYTES + 256
+_MOST_BUFFERS = 64  # in one call, below any IOV_MAX
+_WRITE = 2
+# Bytes pass through it between two calls that nothing can come between: one is enough for all connections.
+_fetched = bytearray(_FETCH_BYTES)
+_view = memoryview(_fetched)
+_LEFT = "the peer left without a close_notify"
+
+
+class NotTls(Exception):
+    """The first bytes of a client are no TLS but, likely, HTTP in plain text: `args[0]`."""
+
+
+class TlsStream(Stream):
+    """The server's side of a TLS connection. Takes ownership of `sock`. Call `shake_hands` until that returns True."""
+
+    __slots__ = ("_failure", "_goodbye_due", "_has_part", "_held", "_incoming", "_is_ended", "_outgoing", "_tls", "_unsent")
+
+    def __init__(self, sock: _socket.socket, context: SSLContext) -> None:
+        super().__init__(sock)
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls: Any = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._held = b""  # decrypted, and not taken yet
+        self._has_part = True  # OpenSSL may have a part of a record
+        self._unsent: list[tuple[bytes | memoryview, int]] = []  # records, and how much of the callers' bytes each carries
+        self._is_ended = False  # nothing will come behind what is held ...
+        self._failure = ""  # ... because of this, if it is no orderly end
+        self._goodbye_due = False  # a close_notify belongs to the end
+
+    # -------------------------------------------------------------- the handshake
+
+    def shake_hands(self) -> bool:
+        """Go on with the handshake as far as what has arrived allows. Returns whether it is complete. Does not wait.
+
+        Raises NotTls, or OSError when it failed; the client was told why, as far as TLS can.
+        """
+        try:
+            size = self._sock.recv_into(_fetched)
+        except BlockingIOError:
+            return False
+        if not size:
+            raise ConnectionAbortedError("the client left during the handshake")
+        if self._has_part:  # nothing has come before
+            if b"A" <= _fetched[:1] <= b"Z":  # a method; TLS begins with 22
+                raise NotTls(bytes(_view[:size]))
+            self._has_part = False
+        self._incoming.write(_view[:size])
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            self._send_own()
+            return False
+        except OSError:
+            self._send_own()  # an alert
+            raise
+        self._goodbye_due = True
+        if self._incoming.pending:
+            self._held = b"".join(self._decrypt())
+        if not self._held:  # else session tickets go with the first answer, in one call
+            self._send_own()
+        return True
+
+    def turn_plain(self) -> Stream:
+        """Return a plain stream on the same socket, after NotTls; this one is closed."""
+        self._watcher.stop()
+        self._watcher.close()
+        self._watcher = None
+        self._on_readable = None
+        self._is_armed = True
+        return Stream(self._sock)
+
+    @property
+    def peer_certificate(self) -> tuple[dict[str, Any], bytes] | None:
+        """The client's certificate, verified: as `ssl.SSLSocket.getpeercert` says it, and in DER; None without one."""
+        der = self._tls.getpeercert(True)
+        return (self._tls.getpeercert(), der) if der else None
+
+    # -------------------------------------------------------------- receiving
+
+    def recv(self, max_bytes: int, limit: Limit = NEVER) -> bytes:
+        """Return what is there, at most `max_bytes`; wait for the first byte if nothing is. b"" is the end of the stream.
+
+        Raises OSError for an end that nobody announced: what came may not be the whole.
+        """
+        while (data := self.recv_now(max_bytes)) is None:
+            self._wait_readable(limit)
+        return data
+
+    recv_after_wait = recv  # what has come may be here already
+
+    def recv_into(self, buffer: memoryview, limit: Limit = NEVER) -> int:
+        """Fill `buffer` with what is there and return how much; wait if nothing is. 0 is the end of the stream."""
+        data = self.recv(len(buffer), limit)
+        buffer[: len(data)] = data
+        return len(data)
+
+    def recv_now(self, max_bytes: int) -> bytes | None:
+        """Return what is there without waiting: bytes, b"" at the end of the stream, None when nothing has arrived."""
+        data: bytes | None = self._held
+        if data:
+            self._held = b""
+        else:
+            data = self._receive()
+            if not data:
+                return data
+        if len(data) > max_bytes:
+            self._held, data = data[max_bytes:], data[:max_bytes]
+        return data
+
+    def peek(self) -> bytes | None:
+        """Return a byte of what is there and leave it: b"" at the end of the stream, None when nothing has arrived."""
+        if not self._held:
+            data = self._receive()
+            if not data:
+                return data
+            self._held = data
+        return self._held[:1]
+
+    def _receive(self) -> bytes | None:
+        """Fetch and decrypt what has arrived: bytes, b"" at the end, None when there is not a whole record."""
+        while not self._is_ended:
+            try:
+                size = self._sock.recv_into(_fetched)
+            except BlockingIOError:
+                return None
+            if not size:
+                self._end(_LEFT)
+                break
+            if size > _FEED_BYTES:
+                data = self._decrypt_all(size)
+            else:
+                self._incoming.write(_view[:size])
+                data = self._decrypt_one(size)
+            if data:
+                return data
+            if size < _FETCH_BYTES and not self._is_ended:
+                return None
+        if self._failure:
+            raise ConnectionResetError(self._failure)
+        return b""
+
+    def _decrypt_one(self, size: int) -> bytes:
+        """Decrypt what came in one piece: nearly always it is one record, and then nothing more has to be asked."""
+        if self._has_part:
+            return b"".join(self._decrypt())
+        try:
+            # Plain text is shorter than its record: a buffer of 16 KiB for each would cost a microsecond more.
+            data: bytes = self._tls.read(min(size, RECORD_BYTES))
+        except OSError as error:
+            self._note(error)
+            return b""
+        if not data:
+            self._end("")
+        elif self._incoming.pending:
+            return b"".join([data, *self._decrypt()])
+        if self._outgoing.pending:  # an answer to a key update that came before
+            self._send_own()
+        return data
+
+    def _decrypt_all(self, size: int) -> bytes:
+        parts: list[bytes] = []
+        for at in range(0, size, _FEED_BYTES):
+            if self._is_ended:
+                break
+            self._incoming.write(_view[at : min(size, at + _FEED_BYTES)])
+            parts += self._decrypt()
+        return b"".join(parts)
+
+    def _decrypt(self) -> list[bytes]:
+        """Return what the records hold that OpenSSL has been fed, until it wants more."""
+        parts: list[bytes] = []
+        self._has_part = False
+        try:
+            while self._incoming.pending:
+                data = self._tls.read(RECORD_BYTES)
+                if not data:
+                    self._end("")
+                    break
+                parts.append(data)
+        except OSError as error:
+            self._note(error)
+        return parts
+
+    def _note(self, error: OSError) -> None:
+        """Note why nothing more can be decrypted now, or ever."""
+        if isinstance(error, ssl.SSLWantReadError):
+            self._has_part = True
+        elif isinstance(error, ssl.SSLZeroReturnError):
+            self._end("")
+        else:
+            self._goodbye_due = False  # OpenSSL has sent an alert instead
+            self._end(f"what the peer sends is no TLS any more: {error.strerror or error}")
+        if self._outgoing.pending:  # an answer to a key update, or an alert
+            self._send_own()
+
+    def _end(self, failure: str) -> None:
+        self._is_ended = True
+        self._failure = failure
+
+    # -------------------------------------------------------------- sending
+
+    def send(self, data: bytes | memoryview, limit: Limit = NEVER) -> None:
+        """Send all of `data`; wait while the peer does not read, each time at most `limit`."""
+        done = 0
+        if 0 < len(data) <= RECORD_BYTES and not self._unsent:  # nearly always: one record, one call
+            done = self._tls.write(data)
+            record = self._outgoing.read()
+            try:
+                sent = self._sock.send(record)
+            except BlockingIOError:
+                sent = 0
+            if sent != len(record):
+                self._unsent.append((memoryview(record)[sent:], done))
+                done = 0
+        if done != len(data):
+            self._send_rest(memoryview(data)[done:], limit, is_first=not done)
+
+    def send_now(self, data: bytes | memoryview) -> int:
+        """Send what fits without waiting and return how much that was: come again with the rest, and with nothing else."""
+        done = self._flush() if self._unsent else 0
+        if done < len(data) and not self._unsent:
+            view = memoryview(data)
+            while done < len(view) and not self._unsent:
+                self._encrypt(view[done : done + _BATCH_BYTES])
+                done += self._flush()
+        return done
+
+    def _encrypt(self, view: memoryview) -> None:
+        at = 0
+        while at < len(view):
+            size = self._tls.write(view[at : at + RECORD_BYTES])
+            self._unsent.append((self._outgoing.read(), size))
+            at += size
+
+    def _flush(self) -> int:
+        """Send what the kernel takes of what is encrypted. Returns how much of the callers' bytes has gone with that."""
+        unsent, done = self._unsent, 0
+        while unsent:
+            try:
+                sent = self._sock.sendmsg([record for record, _ in unsent[:_MOST_BUFFERS]])
+            except BlockingIOError:
+                break
+            gone = 0
+            for record, size in unsent:
+                if sent < len(record):
+                    break
+                sent -= len(record)
+                done += size
+                gone += 1
+            del unsent[:gone]
+            if sent:
+                record, size = unsent[0]
+                unsent[0] = memoryview(record)[sent:], size
+            if gone < _MOST_BUFFERS:
+                break  # all of it, or all that it takes
+        return done
+
+    def _send_rest(self, rest: memoryview, limit: Limit, *, is_first: bool = False) -> None:
+        if is_first and not self._unsent:
+            rest = rest[self.send_now(rest) :]
+        while rest:
+            self.wait_writable(limit)
+            rest = rest[self.send_now(rest) :]
+
+    def wait_writable(self, limit: Limit) -> None:
+        """Wait until there may be room for more."""
+        self._drop_write_watcher()  # there is somebody now who sends what was left
+        super().wait_writable(limit)
+
+    def unsent_bytes(self) -> int:
+        """Return how much of what was sent the peer's side has not taken yet. Does not wait."""
+        return super().unsent_bytes() + sum(len(record) for record, _ in self._unsent)
+
+    # -------------------------------------------------------------- what TLS itself has to say
+
+    def _send_own(self) -> None:
+        """Send what OpenSSL wrote of its own accord: handshake, tickets, key updates, alerts. Does not wait, raises nothing."""
+        own = self._outgoing.read()
+        if not own:
+            return
+        self._unsent.append((own, 0))
+        if len(self._unsent) == 1:
+            self._flush_own()
+        if self._unsent and self._writer is None and self._write_watcher is None and self._watcher is not None:
+            self._write_watcher = self._loop.io(self._sock.fileno(), _WRITE)
+            self._write_watcher.start(self._send_behind)
+
+    def _send_behind(self) -> None:
+        """There is room for what nobody waits for. In the hub."""
+        if not any(size for _, size in self._unsent):  # else whoever sends these takes the others along
+            self._flush_own()
+        if not self._unsent or any(size for _, size in self._unsent):
+            self._drop_write_watcher()
+
+    def _flush_own(self) -> None:
+        try:
+            self._flush()
+        except OSError:  # whoever reads will see it
+            self._unsent.clear()
+
+    # -------------------------------------------------------------- parking
+
+    def park(self, on_readable: Callable[[], None]) -> None:
+        """Call `on_readable` once, in the hub, when bytes or the end of the stream are there while nobody waits for them."""
+        super().park(on_readable)
+        if self._held or self._is_ended:  # the socket will not tell of these
+            self._loop.run_callback(self._call_parked, on_readable)
+
+    def _call_parked(self, on_readable: Callable[[], None]) -> None:
+        if self._on_readable is on_readable:
+            self._on_readable = None
+            on_readable()
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether nothing has arrived that nobody took."""
+        return self._is_armed and not self._held
+
+    # -------------------------------------------------------------- the end
+
+    def shutdown_write(self) -> None:
+        """Tell the peer that nothing more comes; a connection that is gone already is no error."""
+        self._say_goodbye()
+        super().shutdown_write()
+
+    def break_off(self) -> None:
+        """Let this connection end without a close_notify: what was sent is not the whole."""
+        self._goodbye_due = False
+
+    def _say_goodbye(self) -> None:
+        if not self._goodbye_due:
+            return
+        self._goodbye_due = False
+        try:
+            self._tls.unwrap()
+        except OSError:
+            pass  # it does not wait for the peer's
+        try:
+            own = self._outgoing.read()
+            if own and not self._unsent:
+                self._sock.send(own)
+        except OSError:
+            pass  # gone, or full of what it does not read
+
+    def close(self) -> None:
+        """Close the socket; greenlets that wait in it get ConnectionAbortedError. Idempotent, never waits."""
+        if self._goodbye_due and self._watcher is not None:
+            self._say_goodbye()
+        super().close()
+
+    def reset(self) -> None:
+        """Close so that the peer sees a reset instead of an orderly end: what it has is not the whole."""
+        self._goodbye_due = False
+        super().reset()

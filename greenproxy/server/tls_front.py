@@ -1,0 +1,126 @@
+"""TlsFront: a front whose clients speak TLS. A client that has not shaken hands yet is a Greeting, and holds no greenlet.
+
+A handshake is a few milliseconds of waiting and less than one of work: its steps run in the hub. Its time is header-timeout, from
+the accept on: whoever is silent for longer is closed without a word.
+"""
+
+from __future__ import annotations
+
+import _socket
+import logging
+from time import monotonic
+from typing import Any
+
+from gevent.ssl import SSLContext
+
+from greenproxy.config.settings import ListenerSettings
+from greenproxy.errors import BadRequest
+from greenproxy.exchange import Exchange
+from greenproxy.messages import Handler, Request
+from greenproxy.net.tls import NotTls, TlsStream
+from greenproxy.protocol.client_certificate import NOBODY, certificate_lines
+from greenproxy.protocol.http1 import RequestHead
+from greenproxy.server.front import Front, Services
+from greenproxy.server.http1 import Connection
+from greenproxy.server.reply import Reply
+
+_PLAIN_HTTP = "This port speaks HTTPS, and the request came in plain HTTP: ask for https:// instead."
+
+
+class TlsFront(Front):
+    """One https listener's connections, also those that greet."""
+
+    scheme = "https"
+
+    def __init__(
+        self, settings: ListenerSettings, handler: Handler, services: Services, context: SSLContext, log: logging.Logger
+    ) -> None:
+        super().__init__(settings, handler, services)
+        self.context = context
+        self.log = log
+
+    def accept(self, sock: _socket.socket, address: Any) -> None:
+        """Take over an accepted connection. In the hub."""
+        self._open.add(Greeting(self, TlsStream(sock, self.context), address))
+
+    def promote(self, greeting: Greeting) -> None:
+        """The handshake is complete: what comes now are requests."""
+        self.reading.pop(greeting, None)
+        self._open.discard(greeting)
+        kind = CertifiedConnection if self.settings.tls_client_ca else Connection
+        self._open.add(kind(self, greeting.stream, greeting.address))
+
+    def refuse_plain(self, greeting: Greeting, data: bytes) -> None:
+        """Somebody speaks HTTP without TLS: say so in the same way."""
+        self.reading.pop(greeting, None)
+        self._open.discard(greeting)
+        connection = Connection(self, greeting.stream.turn_plain(), greeting.address)
+        connection.buffer = data
+        self._open.add(connection)
+        connection.refuse(BadRequest(_PLAIN_HTTP))
+
+    def close_idle(self, *, for_s: float, also_new: bool) -> None:
+        """Close connections that have waited for so long; with `also_new` those that greet too."""
+        super().close_idle(for_s=for_s, also_new=also_new)
+        if also_new:
+            for each in self._older(self.reading, monotonic() - for_s):
+                if isinstance(each, Greeting):
+                    each.give_up_waiting()
+
+
+class Greeting:
+    """A connection in its handshake. Stands among the front's connections until that is over. All of it runs in the hub."""
+
+    __slots__ = ("_front", "address", "served", "since_s", "stream")
+
+    def __init__(self, front: TlsFront, stream: TlsStream, address: Any) -> None:
+        self._front = front
+        self.stream = stream
+        self.address = address
+        self.served = 0
+        self.since_s = monotonic()
+        front.reading[self] = None
+        stream.park(self._go_on)
+
+    def _go_on(self) -> None:
+        try:
+            is_complete = self.stream.shake_hands()
+        except NotTls as error:
+            self._front.refuse_plain(self, error.args[0])
+        except OSError as error:
+            client = self.address[0] if isinstance(self.address, tuple) else "unix:"
+            self._front.log.debug("no TLS with %s on listener %s: %s", client, self._front.settings.name, error)
+            self.close()
+        else:
+            if is_complete:
+                self._front.promote(self)
+            else:
+                self.stream.park(self._go_on)
+
+    def give_up_waiting(self) -> None:
+        """The handshake took too long, or is no longer wanted."""
+        self.close()
+
+    stop = give_up_waiting
+
+    def close(self) -> None:
+        """Close the connection. Idempotent."""
+        self.stream.close()
+        self._front.forget(self)
+
+
+class CertifiedConnection(Connection):
+    """A connection of a listener that asks clients for certificates: backends are told of them with each request."""
+
+    __slots__ = ("_certificate",)
+
+    def __init__(self, front: Front, stream: TlsStream, address: Any) -> None:
+        found = stream.peer_certificate
+        self._certificate = certificate_lines(*found) if found is not None else NOBODY
+        super().__init__(front, stream, address)
+
+    def _request(self, head: RequestHead, exchange: Exchange, reply: Reply) -> Request:
+        head.is_plain = False  # there is something to tell that the lines of other requests do not say
+        request = super()._request(head, exchange, reply)
+        request.certificate_lines = self._certificate
+        return request
