@@ -1,0 +1,105 @@
+"""TlsPeer: the client's side of a TLS connection, whose ciphertext a test holds in its hands."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+from tests.hub import HubSocket
+
+
+def client_context(
+    authority: str = "", *, version: ssl.TLSVersion | None = None, pair: tuple[str, str] | None = None, ciphers: str = ""
+) -> ssl.SSLContext:
+    """Return what a client speaks: it verifies by `authority` or not at all, `version` is the only one, `pair` is its own."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if authority:
+        context.load_verify_locations(authority)
+    else:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if version is not None:
+        context.minimum_version = context.maximum_version = version
+    if ciphers:
+        context.set_ciphers(ciphers)
+    if pair is not None:
+        context.load_cert_chain(*pair)
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
+    return context
+
+
+class TlsPeer:
+    """A client on a socket of the hub. `encrypt` and `decrypt` are for tests that send pieces of records."""
+
+    def __init__(self, sock: HubSocket, context: ssl.SSLContext, name: str = "localhost") -> None:
+        self.sock = sock
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls: Any = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
+        self._plain = b""
+
+    def shake_hands(self) -> None:
+        """Do the whole handshake."""
+        while True:
+            try:
+                self.tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self.flush()
+                self._feed()
+            else:
+                self.flush()
+                return
+
+    def _feed(self) -> None:
+        data = self.sock.recv(65536)
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+
+    def flush(self) -> None:
+        """Send what TLS has to say."""
+        self.sock.sendall(self._outgoing.read())
+
+    def encrypt(self, data: bytes) -> bytes:
+        """Return the records that carry `data`."""
+        view, records = memoryview(data), b""
+        while view:
+            view = view[self.tls.write(view) :]
+            records += self._outgoing.read()
+        return records
+
+    def goodbye(self) -> bytes:
+        """Return a close_notify."""
+        try:
+            self.tls.unwrap()
+        except ssl.SSLError:
+            pass  # it waits for the other one
+        return self._outgoing.read()
+
+    def sendall(self, data: bytes) -> None:
+        """Send `data`."""
+        self.sock.sendall(self.encrypt(data))
+
+    def recv(self, max_bytes: int = 65536) -> bytes:
+        """Return the next bytes, b"" behind a close_notify. Raises ssl.SSLEOFError at an end without one."""
+        while True:
+            try:
+                return bytes(self.tls.read(max_bytes))
+            except ssl.SSLZeroReturnError:
+                return b""
+            except ssl.SSLWantReadError:
+                self._feed()
+
+    def read_all(self) -> bytes:
+        """Return everything up to a close_notify."""
+        parts = []
+        while part := self.recv():
+            parts.append(part)
+        return b"".join(parts)
+
+    def read_exactly(self, count: int) -> bytes:
+        """Return `count` bytes, fewer at the end."""
+        parts: list[bytes] = []
+        while (missing := count - sum(map(len, parts))) and (part := self.recv(missing)):
+            parts.append(part)
+        return b"".join(parts)
