@@ -1,10 +1,12 @@
-"""TlsPeer: the client's side of a TLS connection, whose ciphertext a test holds in its hands."""
+"""Clients that speak TLS: TlsPeer, whose ciphertext a test holds in its hands, and SecureClient, a RawClient over TLS."""
 
 from __future__ import annotations
 
+import socket
 import ssl
 from typing import Any
 
+from tests.client import Cut, RawClient
 from tests.hub import HubSocket
 
 
@@ -103,3 +105,52 @@ class TlsPeer:
         while (missing := count - sum(map(len, parts))) and (part := self.recv(missing)):
             parts.append(part)
         return b"".join(parts)
+
+
+class SecureClient(RawClient):
+    """A RawClient over TLS. An end without a close_notify is a Cut that `was_reset`."""
+
+    sock: ssl.SSLSocket
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        context: ssl.SSLContext | None = None,
+        *,
+        name: str | None = "localhost",
+        session: ssl.SSLSession | None = None,
+    ) -> None:
+        plain = socket.create_connection(address, 15.0)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            self.sock = (context or client_context()).wrap_socket(
+                plain, server_hostname=name, suppress_ragged_eofs=False, session=session
+            )
+        except BaseException:
+            plain.close()
+            raise
+        self.buffer = b""
+
+    def __enter__(self) -> SecureClient:
+        return self
+
+    def more(self) -> bool:
+        """Wait for bytes; False behind a close_notify. Raises Cut for any other end."""
+        try:
+            data = self.sock.recv(256 * 1024)
+        except (ConnectionResetError, ssl.SSLEOFError):
+            raise Cut(self.buffer, True) from None
+        self.buffer += data
+        return bool(data)
+
+    @property
+    def names(self) -> list[str]:
+        """The DNS names of the server's certificate, which must have been verified."""
+        told: Any = self.sock.getpeercert() or {}
+        return [value for kind, value in told.get("subjectAltName", ()) if kind == "DNS"]
+
+    @property
+    def serial(self) -> str:
+        """The serial number of the server's certificate, which must have been verified."""
+        told: Any = self.sock.getpeercert() or {}
+        return str(told["serialNumber"])

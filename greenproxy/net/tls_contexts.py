@@ -73,7 +73,9 @@ def _choose_by_name(default: SSLContext, by_name: Mapping[str, SSLContext]) -> N
             if found is not None and found is not default:
                 connection.context = found
 
-    default.sni_callback = choose
+    # gevent's own setter wraps the callback for its sockets alone, and what calls it here is no socket.
+    plain: Any = SSLContext.__base__
+    plain.sni_callback.__set__(default, choose)
 
 
 def find(by_name: Mapping[str, SSLContext], name: str) -> SSLContext | None:
