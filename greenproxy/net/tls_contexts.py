@@ -43,9 +43,10 @@ def context_of(listener: ListenerSettings) -> SSLContext:
     by_name: dict[str, SSLContext] = {}
     contexts = []
     for certificate, key in zip(listener.tls_certificate, keys, strict=True):
+        facts = examine(certificate, key)  # first: it says better what is wrong
         context = _context(certificate, key, listener)
         contexts.append(context)
-        for name in examine(certificate, key).names:
+        for name in facts.names:
             by_name.setdefault(name, context)
     if len(contexts) > 1:
         _choose_by_name(contexts[0], by_name)

@@ -67,11 +67,11 @@ class Gunicorn(Process):
 
     def port(self) -> int:
         """Return gunicorn's own port."""
-        return int(self.wait_for_log(r"Listening at: http://127\.0\.0\.1:(\d+)")[1])
+        return int(self.wait_for_log(r"Listening at: https?://127\.0\.0\.1:(\d+)")[1])
 
     def second_port(self) -> int:
         """Return the port of the other listener."""
-        return int(self.wait_for_log(r"listening on http://127\.0\.0\.1:(\d+) \(second\)")[1])
+        return int(self.wait_for_log(r"listening on https?://127\.0\.0\.1:(\d+) \(second\)")[1])
 
     def configure(self, text: str) -> None:
         """Write gunicorn's own configuration, which it finds by itself."""
