@@ -425,3 +425,21 @@ def test_waiting_handshakes_hold_no_greenlet(house: SecureHouse) -> None:
         for client in clients:
             client.close()
     wait_until(lambda: held() == 0, "none that greets")
+
+
+def test_idle_connection_costs_no_more_than_18_kib(house: SecureHouse) -> None:
+    clients: list[SecureClient] = []
+    context = client_context()
+
+    def more(count: int) -> int:
+        for _ in range(count):
+            clients.append(house.client(context=context))
+            clients[-1].ask(get("/idle"))
+        return house.proxy.memory_bytes()
+
+    try:
+        before = more(100)
+        assert more(400) - before < 400 * 18 * 1024
+    finally:
+        for client in clients:
+            client.sock.close()
