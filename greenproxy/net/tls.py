@@ -5,8 +5,8 @@ plain stream. So OpenSSL never waits, and one greenlet may receive while another
 
 Rules that hold here:
 - What was fetched from the kernel is decrypted at once, all of it; what nobody took yet is `_held`, and nowhere else.
-- What was encrypted goes out in that order. What the kernel did not take is `_unsent`, and counts as not sent for callers: they
-  come again with the same bytes, as after any short send.
+- What was encrypted goes out, in that order. What the kernel did not take is `_unsent`, and counts as not sent for callers: they
+  come again with the same bytes, as after any short send. Whoever comes with others instead sends them behind it.
 - A small exchange costs one recv and one send; a large one a recv for 64 KiB, and a send for 8 records.
 - A clean end is told (close_notify), a cut is not: that is how the other side knows them apart (RFC 9112 section 9.8).
 """
@@ -52,7 +52,8 @@ class TlsStream(Stream):
         self._tls: Any = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._held = b""  # decrypted, and not taken yet
         self._has_part = True  # OpenSSL may have a part of a record
-        self._unsent: list[tuple[bytes | memoryview, int]] = []  # records, and how much of the callers' bytes each carries
+        #: Records, and the callers' bytes that each carries; nobody waits for those that carry none
+        self._unsent: list[tuple[bytes | memoryview, bytes | memoryview]] = []
         self._is_ended = False  # nothing will come behind what is held ...
         self._failure = ""  # ... because of this, if it is no orderly end
         self._goodbye_due = False  # a close_notify belongs to the end
@@ -240,14 +241,17 @@ class TlsStream(Stream):
             except BlockingIOError:
                 sent = 0
             if sent != len(record):
-                self._unsent.append((memoryview(record)[sent:], done))
+                self._unsent.append((memoryview(record)[sent:], memoryview(data)[:done]))
                 done = 0
         if done != len(data):
             self._send_rest(memoryview(data)[done:], limit, is_first=not done)
 
     def send_now(self, data: bytes | memoryview) -> int:
-        """Send what fits without waiting and return how much that was: come again with the rest, and with nothing else."""
-        done = self._flush() if self._unsent else 0
+        """Send what fits without waiting and return how much that was."""
+        done = 0
+        if self._unsent:
+            self._disown(memoryview(data))
+            done = self._flush()
         if done < len(data) and not self._unsent:
             view = memoryview(data)
             while done < len(view) and not self._unsent:
@@ -259,8 +263,17 @@ class TlsStream(Stream):
         at = 0
         while at < len(view):
             size = self._tls.write(view[at : at + RECORD_BYTES])
-            self._unsent.append((self._outgoing.read(), size))
+            self._unsent.append((self._outgoing.read(), view[at : at + size]))
             at += size
+
+    def _disown(self, view: memoryview) -> None:
+        """Compare what is unsent with what the caller comes with: if the rest of before was given up, nobody waits for it."""
+        unsent, at = self._unsent, 0
+        for place, (_, carried) in enumerate(unsent):
+            if bytes(carried) != bytes(view[at : at + len(carried)]):
+                unsent[place:] = [(record, b"") for record, _ in unsent[place:]]
+                return
+            at += len(carried)
 
     def _flush(self) -> int:
         """Send what the kernel takes of what is encrypted. Returns how much of the callers' bytes has gone with that."""
@@ -271,16 +284,16 @@ class TlsStream(Stream):
             except BlockingIOError:
                 break
             gone = 0
-            for record, size in unsent:
+            for record, carried in unsent:
                 if sent < len(record):
                     break
                 sent -= len(record)
-                done += size
+                done += len(carried)
                 gone += 1
             del unsent[:gone]
             if sent:
-                record, size = unsent[0]
-                unsent[0] = memoryview(record)[sent:], size
+                record, carried = unsent[0]
+                unsent[0] = memoryview(record)[sent:], carried
             if gone < _MOST_BUFFERS:
                 break  # all of it, or all that it takes
         return done
@@ -308,7 +321,7 @@ class TlsStream(Stream):
         own = self._outgoing.read()
         if not own:
             return
-        self._unsent.append((own, 0))
+        self._unsent.append((own, b""))
         if len(self._unsent) == 1:
             self._flush_own()
         if self._unsent and self._writer is None and self._write_watcher is None and self._watcher is not None:
@@ -317,9 +330,9 @@ class TlsStream(Stream):
 
     def _send_behind(self) -> None:
         """There is room for what nobody waits for. In the hub."""
-        if not any(size for _, size in self._unsent):  # else whoever sends these takes the others along
+        if not any(carried for _, carried in self._unsent):  # else whoever sends these takes the others along
             self._flush_own()
-        if not self._unsent or any(size for _, size in self._unsent):
+        if not self._unsent or any(carried for _, carried in self._unsent):
             self._drop_write_watcher()
 
     def _flush_own(self) -> None:

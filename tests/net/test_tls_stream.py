@@ -254,6 +254,19 @@ def test_send_now_counts_what_the_kernel_took_and_goes_on_with_the_rest(pair: Ma
     assert short > 1
 
 
+def test_bytes_that_their_sender_gave_up_go_out_before_those_of_the_next(pair: MakePair) -> None:
+    stream, peer = pair(buffers=SMALL)
+    stream.send_now(NOISE)
+    with pytest.raises(SendTimeout):
+        stream.send(b"interim", Patience(0.01, SendTimeout))
+    sending = gevent.spawn(stream.send, b"answer", PATIENT)
+    received = b""
+    while not received.endswith(b"answer"):
+        received += peer.recv()
+    sending.get()
+    assert NOISE.startswith(received.removesuffix(b"answer"))
+
+
 def test_short_writes_behind_unsent_ones_keep_their_order(pair: MakePair) -> None:
     stream, peer = pair(buffers=SMALL)
     pieces = [NOISE[at : at + 700] for at in range(0, 140_000, 700)]
