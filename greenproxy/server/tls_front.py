@@ -44,11 +44,11 @@ class TlsFront(Front):
         self._open.add(Greeting(self, TlsStream(sock, self.context), address))
 
     def promote(self, greeting: Greeting) -> None:
-        """The handshake is complete: what comes now are requests."""
-        self.reading.pop(greeting, None)
-        self._open.discard(greeting)
+        """The handshake is complete: what comes now are requests. Raises ValueError for a certificate that cannot be read."""
         kind = CertifiedConnection if self.settings.tls_client_ca else Connection
         self._open.add(kind(self, greeting.stream, greeting.address))
+        self.reading.pop(greeting, None)
+        self._open.discard(greeting)
 
     def refuse_plain(self, greeting: Greeting, data: bytes) -> None:
         """Somebody speaks HTTP without TLS: say so in the same way."""
@@ -84,18 +84,16 @@ class Greeting:
 
     def _go_on(self) -> None:
         try:
-            is_complete = self.stream.shake_hands()
-        except NotTls as error:
-            self._front.refuse_plain(self, error.args[0])
-        except OSError as error:
-            client = self.address[0] if isinstance(self.address, tuple) else "unix:"
-            self._front.log.debug("no TLS with %s on listener %s: %s", client, self._front.settings.name, error)
-            self.close()
-        else:
-            if is_complete:
+            if self.stream.shake_hands():
                 self._front.promote(self)
             else:
                 self.stream.park(self._go_on)
+        except NotTls as error:
+            self._front.refuse_plain(self, error.args[0])
+        except (OSError, ValueError) as error:
+            client = self.address[0] if isinstance(self.address, tuple) else "unix:"
+            self._front.log.debug("no TLS with %s on listener %s: %s", client, self._front.settings.name, error)
+            self.close()
 
     def give_up_waiting(self) -> None:
         """The handshake took too long, or is no longer wanted."""
