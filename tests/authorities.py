@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 _CONFIG = """
 [ca]
@@ -44,6 +48,8 @@ class Authority:
     """Signs certificates in a folder of its own. `file` is its own certificate."""
 
     def __init__(self, folder: Path, name: str = "tests") -> None:
+        if shutil.which("openssl") is None and not os.environ.get("CI"):
+            pytest.skip("not installed: openssl")
         self._folder = folder / f"authority-{name}"
         self._folder.mkdir()
         self.file, self._key = self._folder / "ca.pem", self._folder / "ca.key"

@@ -16,6 +16,7 @@ import pytest
 
 from tests.authorities import Authority
 from tests.client import Cut, RawClient, get, post
+from tests.e2e.programs import needs
 from tests.e2e.test_upgrade import AGREE, ASK, say_it_back
 from tests.processes import wait_until
 from tests.running import RunningProxy
@@ -197,6 +198,7 @@ def test_session_is_resumed_by_either_worker(house: SecureHouse, version: ssl.TL
 # ------------------------------------------------------------------ real programs
 
 
+@needs("curl")
 def test_curl_verifies_and_is_told_http11(house: SecureHouse) -> None:
     port = house.address()[1]
     words = ["curl", "-sS", "--cacert", str(house.servers.file), "--resolve", f"second.example.com:{port}:127.0.0.1", "-o", "-"]
