@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import socket
@@ -127,8 +126,6 @@ class House:
             self._fronts.append(front)
             self._doors.open(front, sockets, max_accept=max_accept)
         self._pulse.become(State.SERVING)
-        gc.collect()
-        gc.freeze()  # what is here now stays: the collector need not look at it with every round
 
     def _front(self, listener: ListenerSettings) -> Front:
         handler = self._handler(listener)
@@ -269,11 +266,12 @@ class House:
         max_body_bytes = listener.max_body_bytes if route.max_body_bytes is None else route.max_body_bytes
         return Route(route, _limited(self._behind(route.middleware, answer), max_body_bytes), max_body_bytes)
 
-    def _proxy(self, name: str, relay: RelaySettings) -> ReverseProxy:
+    def _proxy(self, name: str, relay: RelaySettings) -> Handler:
         upstream = self._upstreams[name]
         replaces_host = upstream.settings.host_header == "backend"
         via = self._settings.process.via
-        return ReverseProxy(upstream, relay, self._recycler, via=via, replaces_host=replaces_host)
+        proxy = ReverseProxy(upstream, relay, self._recycler, via=via, replaces_host=replaces_host)
+        return proxy.__call__  # the method: calling the object would take the way through C, and deepen the stack that is switched
 
     def _behind(self, names: Sequence[str], handler: Handler) -> Handler:
         return chain([self._middleware(name) for name in names], handler, self._recycler.retire, self._log)

@@ -32,6 +32,7 @@ from gunicorn.workers.base import Worker
 from greenproxy.assembly import House
 from greenproxy.config.user_code import module_path
 from greenproxy.process.boots import Departure
+from greenproxy.process.garbage import Garbage
 from greenproxy.process.guest import Guest, import_nothing
 from greenproxy.process.leave import Leave
 from greenproxy.process.listening import Door, close_sockets
@@ -149,6 +150,7 @@ class ProxyWorker(Worker):
         self._interrupts = 0
         self._is_fast = False
         self._should_reopen = False
+        self._garbage = Garbage()
         self._why = ""  # it could not start
         self._listen_to_signals()  # until now they went to the master's queue, of which this process has a copy
         for signum in self._guest.early_signals():
@@ -199,6 +201,7 @@ class ProxyWorker(Worker):
         board, layout = self.prepared.board, self.prepared.layout
         self._house = House(settings, log=self._log, board=board, layout=layout, slot=self.slot, tls=self.prepared.tls)
         self._house.start([door.raw() for door in self.doors()])
+        self._garbage.begin()
 
     def candidates(self) -> Iterator[Prepared]:
         """Yield what this worker may serve: what it was made for, and after that, what was served before."""
@@ -259,6 +262,7 @@ class ProxyWorker(Worker):
 
     def _beat(self) -> None:
         self.notify()
+        self._garbage.look()
         if self._should_reopen:
             self._should_reopen = False
             self.log.reopen_files()
