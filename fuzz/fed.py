@@ -169,7 +169,6 @@ class FedStream:
     def unpark(self) -> None:
         self.parked = None
 
-    @property
     def has_event(self) -> bool:
         return self.has_more
 

@@ -117,6 +117,8 @@ class House:
         mine = {(each.name, each.protocol) for each in self._settings.listeners}
         bound = [_bound(listener, sockets) for listener, sockets in listening if (listener.name, listener.protocol) in mine]
         self._shown = replace(self._settings, listeners=tuple(bound))
+        if self._pulse.index is not None:
+            self._doors.share(self._board.seats.take(self._pulse.index))
         max_accept = 1 if self._settings.process.workers > 1 else 64
         for listener, sockets in listening:
             if listener.protocol == "admin":
@@ -271,7 +273,9 @@ class House:
         replaces_host = upstream.settings.host_header == "backend"
         via = self._settings.process.via
         proxy = ReverseProxy(upstream, relay, self._recycler, via=via, replaces_host=replaces_host)
-        return proxy.__call__  # the method: calling the object would take the way through C, and deepen the stack that is switched
+        return (
+            proxy.__call__
+        )  # the method: calling the object would take the way through C, and deepen the stack that is switched
 
     def _behind(self, names: Sequence[str], handler: Handler) -> Handler:
         return chain([self._middleware(name) for name in names], handler, self._recycler.retire, self._log)

@@ -11,8 +11,8 @@ from time import monotonic
 from greenproxy.messages import ClientAddress, Request, Trace
 
 
-class Exchange:
-    """The facts of one exchange.
+class Exchange(Trace):
+    """The facts of one exchange; it is also the trace of its request.
 
     `status` is what the client was sent (0: nothing; 499 for the log when it left first). `reason` is one of
     `errors.REASONS` or "". `bytes_in` and `bytes_out` are body bytes on the client's side. `first_line` is the request
@@ -33,6 +33,9 @@ class Exchange:
     )
 
     def __init__(self, listener: str, client: ClientAddress) -> None:
+        self.upstream = self.backend = ""
+        self.upstream_time_s = -1.0
+        self.retry_reasons = ()
         self.listener = listener
         self.client = client
         self.request: Request | None = None
@@ -43,8 +46,3 @@ class Exchange:
         self.bytes_in = 0
         self.bytes_out = 0
         self.first_line = b""
-
-    @property
-    def trace(self) -> Trace:
-        """What the proxy noted; empty when the request never got there."""
-        return self.request.trace if self.request is not None else Trace()

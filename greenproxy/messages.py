@@ -281,22 +281,17 @@ class Trace:
 class Message:
     """What a request and a response have in common: a head that is split into fields only when somebody asks for them."""
 
-    __slots__ = ("_headers", "raw")
+    __slots__ = ("headers_if_read", "raw")
 
     raw: RawHead | None  # the bytes it came with; no longer true of the fields once `headers` was asked for
-    _headers: Headers | None
+    headers_if_read: Headers | None  # the fields if anybody asked for them, else None: then `raw` still says it all
 
     @property
     def headers(self) -> Headers:
         """The header fields; changes to them go out."""
-        if self._headers is None:
-            self._headers = Headers.from_block(self.raw.seen) if self.raw is not None else Headers()
-        return self._headers
-
-    @property
-    def headers_if_read(self) -> Headers | None:
-        """The header fields if anybody asked for them, else None: then `raw` still says it all."""
-        return self._headers
+        if self.headers_if_read is None:
+            self.headers_if_read = Headers.from_block(self.raw.seen) if self.raw is not None else Headers()
+        return self.headers_if_read
 
 
 class Request(Message):
@@ -315,7 +310,6 @@ class Request(Message):
         self,
         method: str,
         target: str,
-        *,
         path: str,
         query: str = "",
         version: str = "1.1",
@@ -327,6 +321,7 @@ class Request(Message):
         body: Any = NO_BODY,
         deadline: Deadline = NEVER,
         inform: Inform = _inform_nobody,
+        trace: Trace | None = None,
     ) -> None:
         self.method = method
         self.target = target
@@ -343,8 +338,8 @@ class Request(Message):
         self.is_peer_trusted = False  # what the peer says of earlier hops (X-Forwarded-For and the like) is believed
         self.peer = client  # the socket's other end; `client` may be somebody behind a trusted proxy
         self.request_id = ""
-        self.trace = Trace()
-        self._headers = headers
+        self.trace = Trace() if trace is None else trace
+        self.headers_if_read = headers
         self._state: dict[str, Any] | None = None
 
     @property
@@ -377,7 +372,6 @@ class Response(Message):
         status: int = 200,
         headers: Headers | Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
         body: Body = b"",
-        *,
         raw: RawHead | None = None,
     ) -> None:
         self.status = status
@@ -386,7 +380,7 @@ class Response(Message):
         self.relayed = body if raw is not None else None  # `body is relayed`: nobody replaced what the backend sent
         self.reason = ""
         self.takeover: Takeover | None = None  # called with the client's bytes after the head (CONNECT, Upgrade)
-        self._headers = headers if headers is None or isinstance(headers, Headers) else Headers(headers)
+        self.headers_if_read = headers if headers is None or isinstance(headers, Headers) else Headers(headers)
 
     def pieces(self) -> Iterator[bytes]:
         """Return the body's bytes piece by piece, whatever form it has. Each may be waited for, and can be read once."""

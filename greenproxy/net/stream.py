@@ -39,6 +39,7 @@ class Stream:
 
     __slots__ = (
         "_error", "_error_for", "_is_armed", "_loop", "_on_readable", "_reader", "_sock", "_watcher", "_write_watcher", "_writer",
+        "is_closed",
     )  # fmt: skip
 
     def __init__(self, sock: _socket.socket) -> None:
@@ -53,6 +54,7 @@ class Stream:
         self._on_readable: Callable[[], None] | None = None
         self._error: BaseException | None = None  # raised in the next wait ...
         self._error_for: Any = None  # ... of this greenlet, None: of any
+        self.is_closed = False  # close() or reset() was called
 
     # -------------------------------------------------------------- receiving
 
@@ -295,9 +297,8 @@ class Stream:
         """Forget the callback. The watcher stays on: the next wait then costs no epoll_ctl."""
         self._on_readable = None
 
-    @property
     def has_event(self) -> bool:
-        """Whether the loop has seen something in this turn and not called back yet: another event came first."""
+        """Return whether the loop has seen something in this turn and not called back yet: another event came first."""
         is_pending: bool = self._watcher.pending
         return is_pending
 
@@ -308,16 +309,12 @@ class Stream:
 
     # -------------------------------------------------------------- the end
 
-    @property
-    def is_closed(self) -> bool:
-        """Whether close() or reset() was called."""
-        return self._watcher is None
-
     def close(self) -> None:
         """Close the socket; greenlets that wait in it get ConnectionAbortedError. Idempotent, never waits."""
         watcher, self._watcher = self._watcher, None
         if watcher is None:
             return
+        self.is_closed = True
         watcher.stop()
         watcher.close()
         self._drop_write_watcher()

@@ -96,6 +96,7 @@ class TlsStream(Stream):
         self._watcher.stop()
         self._watcher.close()
         self._watcher = None
+        self.is_closed = True
         self._on_readable = None
         self._is_armed = True
         return Stream(self._sock)

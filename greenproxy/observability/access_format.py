@@ -13,7 +13,7 @@ from json.encoder import encode_basestring_ascii as quoted  # the C function beh
 from time import monotonic
 
 from greenproxy.exchange import Exchange
-from greenproxy.messages import Request
+from greenproxy.messages import Request, Trace
 from greenproxy.observability.clock import clf_time, iso_time
 
 #: The keys of a JSON line, in their order. Behind `retries` there is one more where it is not 0: `retry_reasons`.
@@ -63,7 +63,7 @@ def combined_line(exchange: Exchange) -> bytes:
     referer, agent = _referer_and_agent(request)
     if _is_unsafe(line + referer + agent):
         line, referer, agent = (_unsafe.sub(_escape, text) for text in (line, referer, agent))
-    trace = exchange.trace
+    trace: Trace = exchange
     upstream_time = f"{trace.upstream_time_s:.3f}" if trace.upstream_time_s >= 0 else "-"
     return (
         f'{client or "-"} - - [{clf_time()}] "{line or "-"}" {exchange.status or "000"} {exchange.bytes_out} '
@@ -85,7 +85,7 @@ def json_line(exchange: Exchange) -> bytes:
     else:
         client, host, request_id = request.client.ip, request.host, request.request_id
         method, target, protocol = request.method, request.target, "HTTP/" + request.version
-    trace = exchange.trace
+    trace: Trace = exchange
     upstream_time = f"{trace.upstream_time_s:.3f}" if trace.upstream_time_s >= 0 else "null"
     reasons = trace.retry_reasons
     retries = f'{len(reasons)}, "retry_reasons": [{", ".join(map(quoted, reasons))}]' if reasons else "0"

@@ -123,9 +123,8 @@ class Metrics:
         if reason:
             self._errors[reason] = self._errors.get(reason, 0) + 1
         self._request_time.observe(exchange.ended_s - exchange.started_s)
-        request = exchange.request
-        if request is not None and request.trace.upstream:
-            self._count_upstream(request.trace, reason)
+        if exchange.upstream:
+            self._count_upstream(exchange, reason)
 
     def _count_upstream(self, trace: Trace, reason: str) -> None:
         counters = self._upstreams.get(trace.upstream)

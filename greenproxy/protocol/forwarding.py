@@ -68,9 +68,9 @@ def forwarding_lines(special: Said, hop: Hop) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def plain_forwarding_lines(peer_ip: str, scheme: str, host: bytes, minor: int, adds_via: bool) -> bytes:
+def plain_forwarding_lines(peer_ip: str, scheme: str, host: str, minor: int, adds_via: bool) -> bytes:
     """Return `forwarding_lines` for a peer that is not trusted and a request without Via: the common case, remembered."""
-    return forwarding_lines({}, Hop(peer_ip, peer_ip, scheme, host, minor, False, adds_via))
+    return forwarding_lines({}, Hop(peer_ip, peer_ip, scheme, host.encode("latin-1"), minor, False, adds_via))
 
 
 @lru_cache(maxsize=1024)  # many requests come over one connection for one host: 0.1 us instead of 1.5

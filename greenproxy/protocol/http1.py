@@ -49,6 +49,7 @@ _response = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: (" + VALUE + rb"))
 # A version that is spelt as one (section 2.3), but not ours
 _other_version = re.compile(TOKEN + rb" [\x21\x22\x24-\x7e]+ HTTP/([0-9]\.[0-9])\r\n").match
 
+_METHODS = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT")}
 _PLAIN = {b"host", b"content-length", b"connection"}  # special fields that change nothing of what a backend is told
 
 BodyKind: TypeAlias = Literal["none", "length", "chunked", "eof"]
@@ -63,14 +64,15 @@ class RequestHead:
     (no CRLF): without hop-by-hop fields, what Connection names, Expect, Max-Forwards and everything that tells of
     forwarding; `forwarded` is the same as bytes, each with its CRLF. `special` has the stripped values of those, and of
     Host and Content-Length, by lower-case name; with `is_plain` there is none that a backend must be told of in another way.
-    `host` is the authority of an absolute-form target, else Host; b"" when an HTTP/1.0 request has neither. `upgrade` is
+    `host` is the authority of an absolute-form target, else Host; b"" when an HTTP/1.0 request has neither; `host_text` and
+    `method_text` are the same as text. `upgrade` is
     the protocol asked for, b"" also when there is a body in front of it. Several heads may share these values: replace, never
     change them.
     """
 
     __slots__ = (
-        "block", "content_length", "expects_continue", "forwarded", "host", "is_chunked", "is_plain", "keep_alive", "kept",
-        "method", "minor", "seen", "special", "target", "upgrade",
+        "block", "content_length", "expects_continue", "forwarded", "host", "host_text", "is_chunked", "is_plain", "keep_alive",
+        "kept", "method", "method_text", "minor", "seen", "special", "target", "upgrade",
     )  # fmt: skip
 
     block: bytes
@@ -78,11 +80,13 @@ class RequestHead:
     expects_continue: bool
     forwarded: bytes
     host: bytes
+    host_text: str
     is_chunked: bool
     is_plain: bool
     keep_alive: bool
     kept: list[bytes]
     method: bytes
+    method_text: str
     minor: int
     seen: bytes
     special: Special
@@ -97,6 +101,7 @@ class RequestHead:
     def replace_host(self, host: bytes) -> None:
         """Make `host` the Host of this request, in the place of the one that came or before all other fields."""
         self.host = host
+        self.host_text = host.decode("latin-1")
         self.kept = _with_host(self.kept, host)
         self.forwarded = _joined(self.kept)
         self.block = b"\r\n".join(_with_host(self.block.split(b"\r\n"), host))
@@ -136,7 +141,10 @@ def parse_request_head(head: bytes, limits: HeadLimits = NO_LIMITS) -> RequestHe
     (
         count, request.minor, request.block, request.seen, request.kept, request.forwarded, request.special, request.is_plain,
         request.content_length, request.is_chunked, request.expects_continue, request.keep_alive, request.upgrade, request.host,
+        request.host_text,
     ) = known  # fmt: skip
+    method = request.method
+    request.method_text = _METHODS[method] if method in _METHODS else method.decode("ascii")
     if limits.max_fields and count > limits.max_fields:
         raise HeadTooLarge
     if request.target[:1] != b"/":
@@ -162,6 +170,7 @@ def _read_fields(head: bytes, at: int, version: bytes) -> _Fields:
     return (
         len(lines), request.minor, request.block, request.seen, request.kept, _joined(request.kept), request.special, is_plain,
         request.content_length, request.is_chunked, request.expects_continue, request.keep_alive, request.upgrade, request.host,
+        request.host.decode("latin-1"),
     )  # fmt: skip
 
 
@@ -243,7 +252,9 @@ def _request_refusal(head: bytes, limits: HeadLimits) -> ProxyError:
 
 # ------------------------------------------------------------------ what was read before
 
-_Fields: TypeAlias = tuple[int, int, bytes, bytes, list[bytes], bytes, Special, bool, int | None, bool, bool, bool, bytes, bytes]
+_Fields: TypeAlias = tuple[
+    int, int, bytes, bytes, list[bytes], bytes, Special, bool, int | None, bool, bool, bool, bytes, bytes, str
+]
 _Read = TypeVar("_Read")
 
 

@@ -44,13 +44,14 @@ class Target(NamedTuple):
     """What a request asks for.
 
     `path` is for matching (bytes that are no UTF-8 are surrogate escapes, as in `os.fsdecode`), `query` is raw and without
-    its `?`. `origin_form` goes to the backend. `authority` is empty unless the target has one.
+    its `?`. `origin_form` goes to the backend, and is `text`. `authority` is empty unless the target has one.
     """
 
     path: str
     query: str
     origin_form: bytes
     authority: bytes = b""
+    text: str = ""
 
 
 def parse_target(target: bytes, method: bytes) -> Target:
@@ -67,25 +68,25 @@ def parse_target(target: bytes, method: bytes) -> Target:
     if method == b"CONNECT":
         if not _has_port(target) or not valid_host(target):
             raise BadRequest
-        return Target("", "", target, target)
+        return Target("", "", target, target, target.decode("ascii"))
     if target == b"*" and method == b"OPTIONS":
-        return Target("*", "", target)
+        return Target("*", "", target, text="*")
     absolute = _absolute_form(target)
     if absolute is None:
         raise BadRequest("The request target has no form that is served here.")
     authority, rest = absolute
     if not rest and method == b"OPTIONS":  # about the server, as `*` is (RFC 9112 section 3.2.4)
-        return Target("*", "", b"*", authority)
+        return Target("*", "", b"*", authority, "*")
     origin_form = rest if rest[:1] == b"/" else b"/" + rest
     raw_path, _, query = origin_form.partition(b"?")
-    return Target(_resolved(raw_path), query.decode("latin-1"), origin_form, authority)
+    return Target(_resolved(raw_path), query.decode("latin-1"), origin_form, authority, origin_form.decode("latin-1"))
 
 
 def _origin_form(target: bytes) -> Target:
     if b"#" in target:
         raise BadRequest("The request target has a fragment.")
     raw_path, _, query = target.partition(b"?")
-    return Target(_resolved(raw_path), query.decode("latin-1"), target)
+    return Target(_resolved(raw_path), query.decode("latin-1"), target, text=target.decode("latin-1"))
 
 
 _remembered_path = lru_cache(maxsize=1024)(_origin_form)  # what is asked for is asked for again: 0.1 us instead of 0.8

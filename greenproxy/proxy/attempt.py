@@ -130,7 +130,7 @@ class Attempt:
             self._send(stream, lease)
             head, rest = self._read_head(stream)
             body = b"" if head.status == 101 else self._body(head, rest, stream)
-            response = Response(head.status, body=body, raw=head)
+            response = Response(head.status, None, body, head)
             if head.status == 101:
                 response.takeover = self._tunnel(head, rest, stream)
         except BaseException as error:

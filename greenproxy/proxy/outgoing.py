@@ -65,7 +65,7 @@ class Outgoing:
         elif self._lines is not None or (raw is not None and raw.content_length):
             self._announce_nothing(raw)
         if raw is not None and raw.is_plain and not request.is_peer_trusted:
-            self._own = plain_forwarding_lines(request.peer.ip, request.scheme, request.host.encode("latin-1"), raw.minor, via)
+            self._own = plain_forwarding_lines(request.peer.ip, request.scheme, request.host, raw.minor, via)
         else:
             self._own = self._own_lines(request, raw, via=via, hops=hops)
 
@@ -82,8 +82,13 @@ class Outgoing:
         `own_host` is the backend's own name: it stands in for the Host of a request without one; with `replaces_host` of any.
         """
         request, raw, lines = self._request, self._raw, self._lines
-        method, target = request.method.encode("latin-1"), request.target.encode("latin-1")
-        host = own_host if replaces_host or not request.host else request.host.encode("latin-1")
+        target = request.target.encode("latin-1")
+        # What nobody touched need not be encoded again.
+        method = raw.method if raw is not None and request.method is raw.method_text else request.method.encode("latin-1")
+        if replaces_host or not request.host:
+            host = own_host
+        else:
+            host = raw.host if raw is not None and request.host is raw.host_text else request.host.encode("latin-1")
         if raw is None or target != raw.target or method != raw.method or host != raw.host:
             _check_line(method, target, host)
         if raw is None or host != raw.host:

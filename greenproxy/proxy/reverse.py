@@ -69,7 +69,7 @@ class ReverseProxy:
                 return final_recipient(request)
         try:
             outgoing = Outgoing(request, raw, via=self._via, hops=hops)
-            if outgoing.waits_for_client:
+            if outgoing.held is None and outgoing.waits_for_client:
                 return self._try_with_upload(request, outgoing, deadline)
             return self._try_backends(request, outgoing, deadline)
         finally:

@@ -55,6 +55,8 @@ class Front:
 
     def __init__(self, settings: ListenerSettings, handler: Handler, services: Services) -> None:
         self.settings = settings
+        self.name = settings.name
+        self.keepalive_requests = settings.keepalive_requests
         self.handler = handler
         self.recycler = services.recycler
         self.funnel = services.funnel

@@ -142,9 +142,9 @@ class Connection:
         """Answer bytes that are no request, and close."""
         front = self._front
         front.reading.pop(self, None)
-        exchange = Exchange(front.settings.name, self.peer)
+        exchange = Exchange(front.name, self.peer)
         exchange.first_line = self.buffer[:256].split(b"\r\n", 1)[0]
-        reply = Reply(front, self.stream, exchange, is_http11=True, is_head=False, keep_alive=False)
+        reply = Reply(front, self.stream, exchange, is_http11=True, is_head_request=False, keep_alive=False)
         try:
             front.funnel.refuse(exchange, error, reply)
         except BaseException:  # killed: nobody will come back to it
@@ -158,11 +158,9 @@ class Connection:
         """Serve one request. Returns whether the connection is good for another."""
         front = self._front
         self.served += 1
-        keep_alive = head.keep_alive and not front.is_draining and self.served != front.settings.keepalive_requests
-        exchange = Exchange(front.settings.name, self.peer)
-        reply = Reply(
-            front, self.stream, exchange, is_http11=head.minor == 1, is_head=head.method == b"HEAD", keep_alive=keep_alive
-        )
+        keep_alive = head.keep_alive and not front.is_draining and self.served != front.keepalive_requests
+        exchange = Exchange(front.name, self.peer)
+        reply = Reply(front, self.stream, exchange, head.minor == 1, head.method == b"HEAD", keep_alive)
         self._is_last = not head.keep_alive
         self._served = exchange
         self._greenlet = getcurrent()
@@ -205,22 +203,26 @@ class Connection:
             if ip != peer.ip:
                 exchange.client = client = ClientAddress(ip, 0)
             scheme = said or scheme
-        request = Request(
-            head.method.decode("ascii"),
-            target.origin_form.decode("ascii"),
-            path=target.path,
-            query=target.query,
-            version="1.1" if head.minor else "1.0",
-            host=(target.authority or head.host).decode("latin-1"),
-            scheme=scheme,
-            client=client,
-            raw=head,
-            body=reply.body or NO_BODY,
-            inform=reply.inform,
+        # By position: names for so many would cost 0.2 us.
+        exchange.request = request = Request(
+            head.method_text,
+            target.text,
+            target.path,
+            target.query,
+            "1.1" if head.minor else "1.0",
+            head.host_text,
+            scheme,
+            client,
+            None,
+            head,
+            reply.body or NO_BODY,
+            NEVER,
+            reply.inform,
+            exchange,
         )
-        request.peer = peer
-        request.is_peer_trusted = is_trusted
-        exchange.request = request
+        if is_trusted:
+            request.peer = peer
+            request.is_peer_trusted = True
         if head.upgrade:
             reply.duplex = partial(_ClientDuplex, self)
         return request

@@ -51,14 +51,14 @@ class Reply:
     )  # fmt: skip
 
     def __init__(
-        self, front: Desk, stream: Stream, exchange: Exchange, *, is_http11: bool, is_head: bool, keep_alive: bool
+        self, front: Desk, stream: Stream, exchange: Exchange, is_http11: bool, is_head_request: bool, keep_alive: bool
     ) -> None:
         self._front = front
         self._stream = stream
         self._exchange = exchange
         self._patience = front.send_patience
         self._is_http11 = is_http11
-        self._is_head_request = is_head
+        self._is_head_request = is_head_request
         self._is_close_delimited = False
         self._framing = 0
         self._relay: RelayBody | None = None  # what holds a backend while the client is sent something

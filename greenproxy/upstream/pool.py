@@ -66,7 +66,7 @@ class Pool:
             stream.unpark()
             # Within the turn of the loop in which it was parked nobody has looked at the socket; and of what the loop has seen
             # in this turn it may have told others first. What nobody asked for would be the answer to the next request.
-            if (connection.parked_in != self._loop.iteration and not stream.has_event) or connection.is_quiet():
+            if (connection.parked_in != self._loop.iteration and not stream.has_event()) or connection.is_quiet():
                 return connection
             stream.close()
         return None

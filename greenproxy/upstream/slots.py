@@ -62,7 +62,7 @@ class Slots:
 
     def take_back(self, backend: Backend, connection: Connection | None) -> None:
         """Give a slot, and the connection if it may be used again, to the oldest waiter that may use it. Never waits."""
-        if self.line and self._hand_over(backend, connection):
+        if self.line.waiters and self._hand_over(backend, connection):
             return
         backend.pool.put(connection)
 

@@ -40,6 +40,6 @@ def proxied(
 ) -> Exchange:
     """Return an exchange that went to an upstream, again and again for the reasons in `retried`."""
     done = exchange(request(), status=status, reason=reason)
-    done.trace.upstream, done.trace.backend = upstream, "blue"
-    done.trace.upstream_time_s, done.trace.retry_reasons = time_s, tuple(retried)
+    done.upstream, done.backend = upstream, "blue"
+    done.upstream_time_s, done.retry_reasons = time_s, tuple(retried)
     return done

@@ -74,7 +74,6 @@ def test_example_of_a_combined_line_has_its_form() -> None:
     [example] = re.findall(r"^    (203\.0\.113\.7 .*)$", PAGE, re.MULTILINE)
     done = proxied(time_s=0.010)
     asked = request("/shop?id=3", block=b"User-Agent: curl/8.5.0\r\n")
-    asked.trace = done.trace
     done.request = asked
     done.bytes_out = 5120
     line = combined_line(done).decode().rstrip("\n")

@@ -202,9 +202,7 @@ def reply(data: bytes, reading: Reading, method: bytes, wish: Wish, cuts: list[i
         body = RelayBody(wire, Ended(reading), reading.payload, PATIENCE, lambda _: None, lambda _: None)
     exchange = Exchange("web", ClientAddress("192.0.2.7", 1))
     is_http11 = wish.version == b"1.1"
-    Reply(Desk(), wire, exchange, is_http11=is_http11, is_head=method == b"HEAD", keep_alive=wish.keeps_alive).send(
-        Response(head.status, body=body, raw=head)
-    )
+    Reply(Desk(), wire, exchange, is_http11, method == b"HEAD", wish.keeps_alive).send(Response(head.status, body=body, raw=head))
     return bytes(wire.sent)
 
 

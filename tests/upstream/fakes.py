@@ -34,7 +34,7 @@ class MemoryStream:
         self.is_closed = False
         self.parked: Callable[[], None] | None = None
         self.arrived = False
-        self.has_event = False  # the loop has seen that it arrived, and not told anybody
+        self.is_pending = False  # the loop has seen that it arrived, and not told anybody
         self._on_close = on_close
 
     def park(self, on_readable: Callable[[], None]) -> None:
@@ -46,6 +46,9 @@ class MemoryStream:
 
     def recv_now(self, max_bytes: int) -> bytes | None:
         return b"x"[:max_bytes] if self.arrived else None
+
+    def has_event(self) -> bool:
+        return self.is_pending
 
     def close(self) -> None:
         if not self.is_closed:

@@ -103,7 +103,7 @@ def test_bytes_that_arrived_in_the_same_turn_of_the_loop_are_seen_when_the_socke
 def test_bytes_that_the_loop_has_seen_and_not_told_of_are_seen_when_the_socket_is_taken(bench: Bench) -> None:
     (connection,) = bench.idle()
     connection.parked_in -= 1  # a turn ago
-    memory(connection).arrived = memory(connection).has_event = True
+    memory(connection).arrived = memory(connection).is_pending = True
     assert (bench.pool.take(), memory(connection).is_closed) == (None, True)
 
 
