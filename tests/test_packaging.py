@@ -70,7 +70,9 @@ def test_changelog_knows_this_version() -> None:
     )
 
 
-@pytest.mark.parametrize("script", ["scripts/fuzz", "scripts/run", "scripts/soak", "scripts/test", "scripts/venv", ".ci/run"])
+@pytest.mark.parametrize(
+    "script", ["scripts/bench", "scripts/fuzz", "scripts/run", "scripts/soak", "scripts/test", "scripts/venv", ".ci/run"]
+)
 def test_script_can_be_run_and_parses(script: str) -> None:
     assert os.access(ROOT / script, os.X_OK)
     assert subprocess.run(["bash", "-n", ROOT / script], capture_output=True).returncode == 0

@@ -1,0 +1,259 @@
+"""The page docs/performance.md: made whole from the figures in docs/performance.json, sentences on who wins and loses too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from bench import chart
+from bench.figures import Summary, summaries
+from bench.prose import HOW, INTRODUCTION, NOTES
+from bench.report import PERCENTILES
+from bench.scenarios import COST, GROWTH, LATENCY, MEMORY
+
+Data = dict[str, Any]
+_OURS = "greenproxy"
+_PEERS = ("nginx", "haproxy", "caddy", "aiohttp", "mitmproxy")
+#: Scenarios that compare greenproxy with itself, or need a base of their own; they have a table to themselves.
+_APART = ("own", "logged")
+_DASH = "-"
+
+
+def page(data: Data) -> str:
+    """Return the page."""
+    parts = [
+        "# Performance\n",
+        "<!-- Written by `scripts/bench --write-docs` from performance.json: change bench/page.py or prose.py instead. -->\n",
+        INTRODUCTION.format(**_facts(data)),
+        "![Processor time per request, as a multiple of nginx's](performance-cost.svg)\n",
+        "## Who wins, who loses\n",
+        *verdicts(data),
+        "\n## Processor time per request\n",
+        NOTES["cost"],
+        *_cost_table(data),
+        "\n## What greenproxy's own features cost\n",
+        NOTES["own"],
+        *_own_table(data),
+        "\n## Latency at a fixed rate\n",
+        NOTES["latency"],
+        *_latency_table(data),
+        "\n## Memory of idle connections\n",
+        NOTES["memory"],
+        *_memory_table(data),
+        "\n## As things grow\n",
+        "![Processor time per request as connections, backends and routes grow](performance-growth.svg)\n",
+        NOTES["growth"],
+        *_growth_table(data),
+        *_failures(data),
+        "\n## How it is measured\n",
+        HOW.format(**_facts(data)),
+    ]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def charts(data: Data) -> dict[str, str]:
+    """Return the charts of the page by their names."""
+    rows = []
+    for name, scenario in _of_kind(data, COST):
+        found = {each.label: each for each in summaries(scenario)}
+        dots = [
+            chart.Dot(proxy, each.ratio, each.low or each.ratio, each.high or each.ratio)
+            for proxy in (*_PEERS[1:], _OURS)
+            if (each := found.get(proxy)) is not None and each.ratio is not None
+        ]
+        rows.append((name, dots))
+    note = "Left is better. Median of the rounds; a line through a mark is the middle half of them. Logarithmic."
+    cost = chart.ratios("Processor time per request, nginx = 1", note, rows)
+    note = "As a multiple of the same proxy with 500 connections, 2 backends, 1 route."
+    panels = [chart.Panel(name, _growth_lines(scenario)) for name, scenario in _of_kind(data, GROWTH)]
+    grown = chart.growth("Processor time per request as things grow", note, panels)
+    return {"performance-cost.svg": cost, "performance-growth.svg": grown}
+
+
+def _of_kind(data: Data, kind: str) -> Iterator[tuple[str, Data]]:
+    for name, scenario in data["scenarios"].items():
+        if scenario["kind"] == kind and name not in _APART:
+            yield name, scenario
+
+
+def _facts(data: Data) -> dict[str, Any]:
+    found = [f"{name} {version}" for name, version in data["versions"].items()]
+    spoken = {str(cell["tls"]["version"]) for _, cell in _cells(data) if "tls" in cell}
+    resuming = {cell["proxy"]: cell["tls"]["resumes"] for _, cell in _cells(data) if "tls" in cell}
+    return {
+        **data["machine"],
+        "date": data["date"],
+        "versions": ", ".join(found),
+        "rounds": data["rounds"],
+        "seconds": f"{data['seconds']:g}",
+        "tls": " and ".join(sorted(spoken)) or "no TLS",
+        "resumes": ", ".join(f"{proxy} {'does' if does else 'does not'}" for proxy, does in resuming.items()) or "not measured",
+    }
+
+
+def _cells(data: Data) -> Iterator[tuple[str, Data]]:
+    for scenario in data["scenarios"].values():
+        yield from scenario["cells"].items()
+
+
+# ------------------------------------------------------------------ sentences
+
+
+def verdicts(data: Data) -> list[str]:
+    """Return a line for each peer: where greenproxy uses more processor time than it, and where less."""
+    lines = []
+    for peer in _PEERS:
+        more: list[tuple[float, str]] = []
+        less: list[tuple[float, str]] = []
+        for name, scenario in _of_kind(data, COST):
+            times = _times(scenario, peer)
+            if times is not None:
+                (more if times > 1 else less).append((times, name))
+        if more or less:
+            lines.append(
+                f"- Against **{peer}**: {_listed('dearer', sorted(more, reverse=True))}; {_listed('cheaper', sorted(less))}."
+            )
+    return [*lines, *_slower(data), *_bigger(data)]
+
+
+def _times(scenario: Data, peer: str, figure: str = "cpu_us") -> float | None:
+    """Return what greenproxy needs as a multiple of what a peer needs; None where one of them has no figure."""
+    found = {each.label: each for each in summaries(scenario)}
+    ours, theirs = found.get(_OURS), found.get(peer)
+    if ours is None or theirs is None or not theirs.figures.get(figure) or figure not in ours.figures:
+        return None
+    return ours.figures[figure] / theirs.figures[figure]
+
+
+def _listed(word: str, found: list[tuple[float, str]]) -> str:
+    if not found:
+        return f"{word} in none"
+    return f"{word} in " + ", ".join(f"{name} ({times:.2f} x)" for times, name in found)
+
+
+def _slower(data: Data) -> list[str]:
+    lost = []
+    for name, scenario in _of_kind(data, LATENCY):
+        for peer in _PEERS:
+            times = _times(scenario, peer, "p99_us")
+            if times is not None and times > 1:
+                lost.append(f"{name} than {peer} ({times:.2f} x)")
+    return [f"- At the 99th percentile **slower** in {', '.join(lost)}."] if lost else []
+
+
+def _bigger(data: Data) -> list[str]:
+    lost = []
+    for name, scenario in _of_kind(data, MEMORY):
+        for peer in _PEERS:
+            times = _times(scenario, peer, "bytes")
+            if times is not None and times > 1:
+                lost.append(f"{name} than {peer} ({times:.2f} x)")
+    return [f"- **More memory** in {', '.join(lost)}."] if lost else []
+
+
+# ------------------------------------------------------------------ tables
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    lines = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(line) + " |" for line in lines]
+
+
+def _found(scenario: Data) -> dict[str, Summary]:
+    return {each.label: each for each in summaries(scenario)}
+
+
+def _cost_table(data: Data) -> list[str]:
+    scenarios = dict(_of_kind(data, COST))
+    labels = list(dict.fromkeys(label for scenario in scenarios.values() for label in scenario["cells"]))
+    others = [label for label in labels if label not in ("nginx", _OURS)]
+    rows = []
+    for name, scenario in scenarios.items():
+        found = _found(scenario)
+        base = found["nginx"].figures.get("cpu_us") if "nginx" in found else None
+        row = [f"{name}: {scenario['about']}", f"{base:,.1f} us" if base else _DASH, _ratio_with_spread(found.get(_OURS))]
+        rows.append([*row, *(_ratio(found.get(label)) for label in others)])
+    return _table(["", "nginx", f"**{_OURS}**", *others], rows)
+
+
+def _ratio(found: Summary | None) -> str:
+    if found is None:
+        return _DASH
+    if found.failure:
+        return "failed"
+    return f"{found.ratio:.2f} x" if found.ratio is not None else f"{found.figures['cpu_us']:,.1f} us"
+
+
+def _ratio_with_spread(found: Summary | None) -> str:
+    if found is None or found.ratio is None:
+        return _ratio(found)
+    return f"**{found.ratio:.2f} x** ({found.low:.2f} to {found.high:.2f})"
+
+
+def _own_table(data: Data) -> list[str]:
+    rows = []
+    for name in _APART:
+        for label, each in _found(data["scenarios"].get(name, {"cells": {}, "figure": "cpu_us"})).items():
+            base = data["scenarios"][name]["cells"][label]["base"]
+            cost = f"{each.figures['cpu_us']:,.1f} us" if "cpu_us" in each.figures else "failed"
+            rows.append([label, cost, _DASH if base == label else f"{_ratio_with_spread(each)} {base}"])
+    return _table(["", "processor time", "ratio"], rows)
+
+
+def _latency_table(data: Data) -> list[str]:
+    scenarios = dict(_of_kind(data, LATENCY))
+    labels = list(dict.fromkeys(label for scenario in scenarios.values() for label in scenario["cells"]))
+    rows = [[label, *(_times_of(_found(scenario).get(label)) for scenario in scenarios.values())] for label in labels]
+    return _table(["", *(scenario["about"] for scenario in scenarios.values())], rows)
+
+
+def _times_of(found: Summary | None) -> str:
+    if found is None:
+        return _DASH
+    if found.failure:
+        return found.failure.partition(" (round")[0]
+    return " / ".join(f"{found.figures[key] / 1000:.2f}" for key in PERCENTILES.values()) + " ms"
+
+
+def _memory_table(data: Data) -> list[str]:
+    scenarios = dict(_of_kind(data, MEMORY))
+    labels = list(dict.fromkeys(label for scenario in scenarios.values() for label in scenario["cells"]))
+    rows = [[label, *(_bytes_of(_found(scenario).get(label)) for scenario in scenarios.values())] for label in labels]
+    return _table(["", *(scenario["about"] for scenario in scenarios.values())], rows)
+
+
+def _bytes_of(found: Summary | None) -> str:
+    if found is None or found.failure:
+        return _DASH if found is None else "failed"
+    return f"{found.figures['bytes']:,.0f} bytes each"
+
+
+def _growth_table(data: Data) -> list[str]:
+    lines = []
+    for name, scenario in _of_kind(data, GROWTH):
+        cells = scenario["cells"]
+        places = sorted({cell["at"] for cell in cells.values()})
+        proxies = list(dict.fromkeys(cell["proxy"] for cell in cells.values()))
+        found = _found(scenario)
+        rows = [[proxy, *(_ratio(found.get(f"{proxy} {place}")) for place in places)] for proxy in proxies]
+        lines += [*_table([name, *(f"{place:,}" for place in places)], rows), ""]
+    return lines
+
+
+def _growth_lines(scenario: Data) -> list[chart.Line]:
+    points: dict[str, list[tuple[float, float]]] = {}
+    for label, each in _found(scenario).items():
+        if each.ratio is not None:
+            cell = scenario["cells"][label]
+            points.setdefault(cell["proxy"], []).append((cell["at"], each.ratio))
+    return [chart.Line(proxy, sorted(points[proxy])) for proxy in sorted(points, key=lambda proxy: proxy == _OURS)]
+
+
+def _failures(data: Data) -> list[str]:
+    rows = [
+        [name, each.label, each.failure.replace("|", "/")]
+        for name, scenario in data["scenarios"].items()
+        for each in summaries(scenario)
+        if each.failure
+    ]
+    return ["\n## What failed\n", NOTES["failures"], *_table(["scenario", "proxy", "why"], rows)] if rows else []

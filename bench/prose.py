@@ -1,0 +1,67 @@
+"""What docs/performance.md says in words that no figure changes."""
+
+INTRODUCTION = """\
+What greenproxy costs, beside nginx, HAProxy, Caddy and two Python peers: the same load, on the same machine, in turns.
+Measured on {date}, on {cores} cores ({processor}, {memory_gib} GiB, {kernel}). Try it yourself:
+
+    ./scripts/bench --quick          # a minute: greenproxy, nginx, HAProxy, in five scenarios, and idle connections
+    ./scripts/bench                  # everything on this page; about a quarter of an hour
+    ./scripts/bench --help
+
+It installs what is missing where it may (Debian packages as root, Python peers with pip), and else names it and goes on
+without.
+
+What is compared is **processor time per request**, of user and system, as a multiple of nginx's in the same round: one
+that uses half of it serves twice as many requests with the same cores. The median of {rounds} rounds counts.
+"""
+
+NOTES = {
+    "cost": """\
+The column of nginx is processor time; the others are multiples of it, for greenproxy with the middle half of the
+rounds. 1.00 is as dear as nginx, less is cheaper. nginx reads bodies ahead, into files when they are long; `nginx
+unbuffered` does not (`proxy_buffering off`, `proxy_request_buffering off`).
+""",
+    "own": """\
+Each row beside a greenproxy, or an nginx, of the second kind in the same rounds. Logs are an access log in a file, and
+for greenproxy statsd too. The middleware is one function that sets a header field. Two workers share one core here, so
+that only what they cost is seen.
+""",
+    "latency": """\
+50 %, 99 % and 99.9 % of the answers came within these times. h2load asks at a fixed rate, all connections at the same
+instants, so that requests come in bursts as large as the number of connections. Who answers less than 95 % of the rate
+has no figure here.
+""",
+    "memory": """\
+Memory in user space (Pss) that one more idle connection takes, after it was served once. The kernel's own, a few KiB
+for each socket, is the same for all.
+""",
+    "growth": """\
+Multiples of the same proxy's processor time with 500 connections, 2 backends and 1 route. Of the connections, 500 at
+most are active; the others are open and idle. Backends are checked as by default. Requests name all routes in turn.
+""",
+    "failures": """\
+A wrong answer, a broken connection, or a proxy that did not do what was measured makes the whole cell a failure.
+""",
+}
+
+HOW = """\
+- Everybody has one worker on one core; the origin and the load are on others. The origin is an nginx that answers from
+  memory or from cached files, on two addresses. {rounds} rounds of {seconds} s, fewer for latency, memory and growth.
+- All are configured as one would for this load: connections to the origin are kept (512 at least), idle clients may
+  stay for ten minutes, the client's address is passed on, nothing is logged. greenproxy has everything on that is on by
+  default: active and passive health checks, metrics, retries, strict parsing. HAProxy checks its backends too; nginx,
+  aiohttp and mitmproxy do not.
+- `aiohttp` is the reverse proxy that many Python teams write themselves, on aiohttp and uvloop
+  (`bench/peer_aiohttp.py`): the fastest that one gets in Python without more ado. `mitmproxy`, in reverse mode, is the
+  Python proxy that most have installed; it is made for looking at traffic, not for carrying it, and so stands in few
+  rows.
+- TLS: all spoke {tls} with one suite, AES-128-GCM with X25519 and a certificate on P-256, because the load offers
+  nothing else. In `tls-churn` wrk resumes sessions where a proxy lets it ({resumes}); in `tls-new` every handshake is a
+  full one.
+- Cells that lose a request are failures. The origin counts too: a proxy that did not pass requests on, or did not keep
+  its connections to the origin, would be one.
+- On a machine that is not quiet wall time says little, and processor time still swings by some percent with what the
+  neighbours do to caches; hence rounds and ratios. Requests per second are in [performance.json](performance.json),
+  with everything else.
+- Versions: {versions}.
+"""
