@@ -25,6 +25,7 @@ from typing import Any
 from greenproxy.observability.layout import Columns, Layout, Names
 from greenproxy.observability.note import NOTE_BYTES, MasterNote, read_note, write_note
 from greenproxy.observability.rows import NO_NAMES, Row, State, add_up, named
+from greenproxy.observability.seats import Seats
 
 _BYTES = 8
 _FUNERALS, _LAST_SEEN, _BOARD_HEAD = range(3)  # begun and ended burials; when the last of the buried wrote
@@ -52,6 +53,7 @@ class Board:
         self._numbers = whole[NOTE_BYTES:].cast("d")
         self._columns = Columns(columns)  # the master's, as are the layouts; workers have a copy that they do not use
         self._layouts: dict[int, Layout] = {}
+        self.seats = Seats(slots)  # what cannot wait for the next second
         write_note(self._note, MasterNote(started_at=time(), pid=os.getpid()))
 
     def close(self) -> None:
@@ -59,6 +61,7 @@ class Board:
         self._note.release()
         self._numbers.release()
         self._memory.close()
+        self.seats.close()
 
     # -------------------------------------------------------------- the master's part
 
@@ -95,6 +98,7 @@ class Board:
             if layout is not None:
                 self._inherit(slot, layout)
             self._set_head(slot, _PID, 0)
+            self.seats.clear(slot)
             self._numbers[_FUNERALS] += 1
 
     def _inherit(self, slot: int, layout: Layout) -> None:
@@ -148,10 +152,12 @@ class Board:
         return Slot(self, slot, layout)
 
     def write(self, slot: int, layout: Layout, values: Mapping[str, float], state: State) -> None:
-        """Store the values of a slot. For its `Slot`."""
-        numbers, start = self._numbers, self._values_at + slot * self._count
-        for name, column in layout.columns.items():
-            numbers[start + column] = values.get(name, nan)
+        """Store values of a slot. For its `Slot`."""
+        numbers, start, columns = self._numbers, self._values_at + slot * self._count, layout.columns
+        for name, value in values.items():
+            column = columns.get(name)
+            if column is not None:
+                numbers[start + column] = value
         self._set_head(slot, _STAMP, monotonic())
         self._set_head(slot, _STATE, state)
 
@@ -166,8 +172,8 @@ class Board:
         left = named(layout, self._cells(self._heritage_at, layout, layout.generation))
         return left, monotonic() - self._numbers[_LAST_SEEN]
 
-    def totals(self, layout: Layout) -> dict[str, float]:
-        """Return a layout's names with what all workers have of them together.
+    def totals(self, layout: Layout, names: Iterable[str] | None = None) -> dict[str, float]:
+        """Return a layout's names, or those of them that are asked for, with what all workers have of them together.
 
         Counters are sums over all workers that ever were, gauges over those that live. A gauge that ends in `/up` is an
         opinion, so it is averaged: 1 means that every worker sees the backend up. What nobody has is not there.
@@ -177,7 +183,7 @@ class Board:
             rows, left = self.rows(layout), self._cells(self._heritage_at, layout, layout.generation)
             if funerals % 2 == 0 and self._numbers[_FUNERALS] == funerals:
                 break
-        return add_up(layout, rows, left)
+        return add_up(layout, rows, left, names)
 
     def _taken(self) -> list[int]:
         pids = self._numbers[self._heads_at + _PID : self._born_at : _SLOT_HEAD].tolist()
@@ -223,7 +229,7 @@ class Slot:
         self._layout = layout
 
     def write(self, values: Mapping[str, float], state: State = State.SERVING) -> None:
-        """Publish what this worker has of its names; what is not in `values` is absent. To be called once a second."""
+        """Publish what has changed; other numbers stay as they were, absent at first. To be called once a second."""
         self._board.write(self.index, self._layout, values, state)
 
     def release(self, values: Mapping[str, float]) -> None:

@@ -21,6 +21,9 @@ _GAUGES = ("connections.active", "connections.idle", *RATES)
 _COUNTERS = ("requests", "errors", *RESPONSES)
 _BACKEND_GAUGES = ("up", "active", "idle")  # these go to statsd
 _BACKEND_COUNTERS = ("requests", "failures")
+_BACKEND_VERDICTS = ("verdict", "rests_until")
+#: What the board has of a backend, in the order in which the backend tells it.
+BACKEND_NUMBERS = (*_BACKEND_GAUGES, "state", *_BACKEND_COUNTERS, *_BACKEND_VERDICTS)
 
 
 def of_listener(listener: str, what: str) -> str:
@@ -71,7 +74,7 @@ def names_of(settings: Settings) -> Names:
         for stem in stems(upstream):
             gauges += (of_backend(stem, what) for what in (*_BACKEND_GAUGES, "state"))
             counters += (of_backend(stem, what) for what in _BACKEND_COUNTERS)
-            verdicts += (of_backend(stem, what) for what in ("verdict", "rests_until"))
+            verdicts += (of_backend(stem, what) for what in _BACKEND_VERDICTS)
     counters += (of_retries(upstream.name, reason) for upstream in settings.upstreams for reason in RETRY_REASONS)
     return Names(gauges, counters, verdicts)
 

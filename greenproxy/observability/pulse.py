@@ -22,11 +22,14 @@ from greenproxy.observability.statsd import Statsd
 from greenproxy.observability.tally import Tally
 
 BEAT_EVERY_S = 1.0
+#: Of so many gauges (of a thousand backends, mostly) those that have not changed go to statsd only in every tenth second.
+MANY_GAUGES = 100
+TOLD_AGAIN_AFTER = 10
 _BETWEEN_NEWS_S = 0.05  # when a hundred backends go down together, that is not published a hundred times
 
 
 class Pulse:
-    """`read` returns what the worker's rooms know of themselves, by the names on the board.
+    """`read` returns what the worker's rooms know of themselves, by the names on the board, or what of it has changed.
 
     Without `statsd` the board alone is served.
     """
@@ -49,6 +52,8 @@ class Pulse:
         self._board: Board | None = None
         self._layout: Layout | None = None
         self._slot: Slot | None = None
+        self._told: dict[str, float] = {}  # to statsd
+        self._turn = 0
         self._has_news = Event()
         self._greenlet: gevent.Greenlet[[], None] | None = None
 
@@ -62,6 +67,11 @@ class Pulse:
         if self._statsd is not None:
             self._statsd.start()
         self._greenlet = gevent.spawn(self._run)
+
+    @property
+    def index(self) -> int | None:
+        """Which slot of the board it has; None when all were taken."""
+        return None if self._slot is None else self._slot.index
 
     def become(self, state: State) -> None:
         """Tell the others at once what this worker does from now on. Raises nothing."""
@@ -110,5 +120,16 @@ class Pulse:
         """Return the gauges of all workers, by their names in statsd, if this worker is the one to send them."""
         if self._slot is None or self._board is None or self._layout is None or not self._slot.speaks:
             return {}
-        totals = self._board.totals(self._layout)
-        return {theirs: totals[ours] for ours, theirs in self._shown.items() if ours in totals}
+        totals = self._board.totals(self._layout, self._shown)
+        gauges = {theirs: totals[ours] for ours, theirs in self._shown.items() if ours in totals}
+        return gauges if len(gauges) <= MANY_GAUGES else self._due(gauges)
+
+    def _due(self, gauges: dict[str, float]) -> dict[str, float]:
+        """Return the gauges that have changed, and of the others those whose turn it is."""
+        told, self._told = self._told, gauges
+        self._turn = (self._turn + 1) % TOLD_AGAIN_AFTER
+        return {
+            name: value
+            for at, (name, value) in enumerate(gauges.items())
+            if at % TOLD_AGAIN_AFTER == self._turn or told.get(name) != value
+        }

@@ -56,13 +56,17 @@ def named(layout: Layout, cells: Sequence[float]) -> dict[str, float]:
     return {name: value for name, value in told.items() if not isnan(value)}
 
 
-def add_up(layout: Layout, rows: Sequence[Row], left: Sequence[float]) -> dict[str, float]:
+def add_up(layout: Layout, rows: Sequence[Row], left: Sequence[float], names: Iterable[str] | None = None) -> dict[str, float]:
     """Return the totals of rows and of the cells that are `left` of earlier workers, as `Board.totals` says."""
     felt, voters = _sums(layout.width, [row.cells for row in rows if row.is_living])
     gone = [row.cells for row in rows if not row.is_living]
     others, _ = _sums(layout.width, [*gone, left] if left else gone)
     totals = {}
-    for name, column in layout.columns.items():
+    columns = layout.columns
+    for name in columns if names is None else names:
+        column = columns.get(name, -1)
+        if column < 0:
+            continue
         if name in layout.counters:
             totals[name] = felt[column] + others[column]
         elif voters[column] and name not in layout.verdicts:

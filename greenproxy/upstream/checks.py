@@ -7,6 +7,7 @@ own, outside the pool, and closes it. What it shows is noted in the backend's `H
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from heapq import heapreplace
 from random import Random
 
 import gevent
@@ -19,10 +20,12 @@ from greenproxy.net.stream import Stream
 from greenproxy.protocol.probe import Probe
 from greenproxy.upstream.backend import Backend
 
-#: Checks of one upstream that may be under way at once.
+#: So many checks of one upstream may be under way at once, or a quarter of its backends where that is more.
 AT_ONCE = 16
 #: The first check comes within this time, so that a dead backend is known soon and workers do not check in step.
 FIRST_WITHIN_S = 1.0
+#: With hundreds of backends it takes longer, at this pace.
+_FIRST_A_SECOND = 200
 _JITTER = 0.1
 _READ_BYTES = 16 * 1024
 
@@ -34,10 +37,14 @@ class Checks:
         self._settings = settings
         self._clock = clock
         self._rng = rng
-        soon_s = min(FIRST_WITHIN_S, settings.health_interval_s)
-        self._due_at_s = {backend: clock() + rng.uniform(0.0, soon_s) for backend in backends}
+        self._interval_s = settings.health_interval_s
+        self._start_s = clock()
+        self._within_s = min(self._interval_s, max(FIRST_WITHIN_S, len(backends) / _FIRST_A_SECOND))
+        self._count = len(backends)
+        first = ((self._start_s + self._share(number) * self._within_s, number) for number in range(len(backends)))
+        self._due = [(at_s, number, backend, True) for (at_s, number), backend in zip(first, backends, strict=True)]
         self._under_way: set[Backend] = set()
-        self._children = Children(AT_ONCE)
+        self._children = Children(max(AT_ONCE, len(backends) // 4))
         self._timetable: gevent.Greenlet[..., None] | None = None
 
     def start(self) -> None:
@@ -56,7 +63,18 @@ class Checks:
         while True:
             for backend in self.due():
                 self._children.spawn(self.check, backend)
-            gevent.sleep(max(0.0, min(self._due_at_s.values()) - self._clock()))
+            gevent.sleep(max(0.0, self._due[0][0] - self._clock()))
+
+    def _share(self, number: int) -> float:
+        """Return a place between 0 and 1 for one of the backends; all of them are spread evenly, and not in step with others."""
+        return (number + self._rng.random()) / self._count
+
+    def _next_s(self, now_s: float, number: int, is_first: bool) -> float:
+        """Return when the next check of a backend is due. The second one spreads them over the interval, once and for all."""
+        second_s = self._start_s + self._within_s + self._share(number) * self._interval_s
+        if is_first and second_s > now_s:
+            return second_s
+        return now_s + self._interval_s * self._rng.uniform(1 - _JITTER, 1 + _JITTER)
 
     @property
     def under_way(self) -> int:
@@ -68,11 +86,14 @@ class Checks:
 
         One that is still being checked, or that has no address, is passed over this time.
         """
-        now = self._clock()
-        due = [backend for backend, at_s in self._due_at_s.items() if at_s <= now]
-        for backend in due:
-            self._due_at_s[backend] = now + self._settings.health_interval_s * self._rng.uniform(1 - _JITTER, 1 + _JITTER)
-        return [backend for backend in due if backend.has_address and backend not in self._under_way]
+        now_s = self._clock()
+        due = []
+        while self._due[0][0] <= now_s:  # a heap: however many there are, only those that are due cost
+            _, number, backend, is_first = self._due[0]
+            heapreplace(self._due, (self._next_s(now_s, number, is_first), number, backend, False))
+            if backend.has_address and backend not in self._under_way:
+                due.append(backend)
+        return due
 
     def check(self, backend: Backend) -> None:
         """Check a backend once and note what that showed. Waits at most health-timeout."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from random import Random
 from time import monotonic
 from typing import Any
@@ -15,7 +15,7 @@ from greenproxy.deadline import Deadline
 from greenproxy.errors import ConnectTimeout, ProxyError, QueueTimeout, Retry, Stopped
 from greenproxy.net.dial import dial
 from greenproxy.net.resolver import Resolver, Watch
-from greenproxy.observability.names import of_backend, of_upstream, stems
+from greenproxy.observability.names import BACKEND_NUMBERS, of_backend, of_upstream, stems
 from greenproxy.observability.verdicts import Verdict
 from greenproxy.upstream.backend import Backend, Dial
 from greenproxy.upstream.balancers import Balancer, make_balancer
@@ -53,6 +53,7 @@ class Upstream:
         self.backends = tuple(Backend(each, settings, clock, self._health_changed, dial) for each in settings.backends)
         self._changed = changed
         self._stems = stems(settings)
+        self._told: list[Sequence[float]] = [()] * len(self.backends)  # what `numbers` has returned of each
         self._resolver = resolver
         self._log = log
         balancer: Balancer[Backend] = make_balancer(settings.balance, rng)
@@ -208,8 +209,15 @@ class Upstream:
         return {"name": self.name, "queued": self.queued, "checks": checks, "backends": backends}
 
     def numbers(self) -> dict[str, float]:
-        """Return what can be counted of it in this worker, by the names on the board."""
-        numbers: dict[str, float] = {of_upstream(self.name, "queued"): self.queued}
-        for stem, backend in zip(self._stems, self.backends, strict=True):
-            numbers.update((of_backend(stem, what), value) for what, value in backend.numbers().items())
-        return numbers
+        """Return what can be counted of it in this worker and has changed since the last call, by the names on the board.
+
+        Of a thousand backends most are as they were a second ago.
+        """
+        changed: dict[str, float] = {of_upstream(self.name, "queued"): self.queued}
+        for at, backend in enumerate(self.backends):
+            before, now = self._told[at], backend.numbers()
+            if now != before:
+                self._told[at] = now
+                pairs = zip(BACKEND_NUMBERS, now, before or now, strict=True)
+                changed.update((of_backend(self._stems[at], what), new) for what, new, old in pairs if new != old or not before)
+        return changed

@@ -281,3 +281,15 @@ def test_totals_of_many_are_the_same_however_they_are_added(board: Board, layout
     as_worker(3)
     board.claim(2, layout)
     assert board.totals(layout) == values(7, 1, 11)
+
+
+def test_numbers_that_are_not_told_again_stay_as_they_were(board: Board, layout: Layout) -> None:
+    slot = board.claim(0, layout)
+    slot.write(values(3, 1, 10))
+    slot.write({"connections.active": 5})
+    assert board.totals(layout) == values(5, 1, 10)
+
+
+def test_totals_can_be_had_of_some_names_only(board: Board, layout: Layout) -> None:
+    board.claim(0, layout).write(values(3, 1, 10))
+    assert board.totals(layout, ["connections.active", "no such name"]) == {"connections.active": 3}

@@ -8,11 +8,12 @@ from typing import Any
 import gevent
 import pytest
 
-from greenproxy.config.settings import Settings
+from greenproxy.config.settings import Address, BackendSettings, Settings, UpstreamSettings
 from greenproxy.observability import pulse as module
 from greenproxy.observability.board import Board
 from greenproxy.observability.layout import Layout
 from greenproxy.observability.metrics import Metrics
+from greenproxy.observability.names import names_of
 from greenproxy.observability.pulse import Pulse
 from greenproxy.observability.rows import State
 from tests.fakes import memory_logger
@@ -40,12 +41,12 @@ class Sender:
 class Worker:
     """A pulse and all that it needs."""
 
-    def __init__(self, board: Board, layout: Layout, index: int = 0) -> None:
+    def __init__(self, board: Board, layout: Layout, index: int = 0, settings: Settings | None = None) -> None:
         self.metrics = Metrics()
         self.sender = Sender()
         self.numbers: dict[str, float] = {"connections.active": 3}
         self.logger, self.log = memory_logger()
-        self.pulse = Pulse(self.metrics, self.read, self.sender, Settings(), self.logger)  # type: ignore[arg-type]
+        self.pulse = Pulse(self.metrics, self.read, self.sender, settings or Settings(), self.logger)  # type: ignore[arg-type]
         self.pulse.start(board, layout, index)
 
     def read(self) -> dict[str, float]:
@@ -138,3 +139,24 @@ def test_a_board_without_room_costs_one_line(board: Board, layout: Layout, monke
     worker.pulse.stop()
     assert worker.log == ["this worker is not seen by others: all 2 slots of the board are taken"]
     assert sum(requests for requests, _ in worker.sender.sent) == 1
+
+
+def test_of_many_gauges_those_that_stay_as_they_are_are_sent_every_tenth_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    backends = tuple(BackendSettings(address=Address(host="127.0.0.1", port=port)) for port in range(1, 101))
+    settings = Settings(upstreams=(UpstreamSettings(name="shop", backends=backends),))
+    monkeypatch.setattr(module, "BEAT_EVERY_S", 0.001)
+    names = names_of(settings)
+    board = Board(slots=1, columns=len(names.all()))
+    layout = board.layout(names.gauges, names.counters, names.verdicts)
+    worker = Worker(board, layout, settings=settings)
+    worker.numbers = dict.fromkeys(names.gauges, 1.0)
+    worker.pulse.become(State.SERVING)
+    sent = worker.sender.sent
+    until(lambda: len(sent) >= 15)
+    worker.numbers = {"upstream/shop/queued": 7.0}
+    until(lambda: any(gauges["upstream.shop.queued"] == 7 for _, gauges in sent if "upstream.shop.queued" in gauges))
+    worker.pulse.stop()
+    board.close()
+    assert len(sent[0][1]) == 303
+    assert {len(gauges) for _, gauges in sent[1:15]} == {30, 31}
+    assert {name for _, gauges in sent[1:11] for name in gauges} == set(sent[0][1])

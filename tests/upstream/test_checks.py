@@ -16,6 +16,7 @@ from greenproxy.errors import ConnectRefused, NoBackend, NoDescriptor
 from greenproxy.net.resolver import literal
 from greenproxy.upstream.backend import Backend
 from greenproxy.upstream.checks import AT_ONCE, Checks
+from tests.counting import Work
 from tests.fakes import HandClock
 from tests.scripted import ScriptedBackend
 from tests.scripts import answer, close, expect_request, hang, reset, send, send_in_pieces, wait_until_gone
@@ -174,6 +175,28 @@ def test_then_each_comes_once_an_interval_give_or_take_a_tenth(timetable: Timeta
             counts[due] += 1
         timetable.clock.turn(0.1)
     assert all(9 <= count <= 12 for count in counts.values())
+
+
+def test_a_thousand_backends_are_checked_evenly_over_the_interval(house: MakeHouse) -> None:
+    timetable = Timetable(house(*(backend(f"b{n}") for n in range(1000))))
+    seen: list[int] = []
+    for _ in range(600):
+        timetable.clock.turn(0.1)
+        seen.append(len(timetable.checks.due()))
+    assert sum(seen[:50]) == 1000
+    assert max(seen[:150]) <= 45
+    assert max(seen) <= 30
+
+
+def test_a_check_that_is_due_costs_no_look_at_all_the_others(house: MakeHouse) -> None:
+    timetable = Timetable(house(*(backend(f"b{n}") for n in range(1000))))
+    timetable.clock.turn(20.0)
+    timetable.checks.due()
+    with Work() as work:
+        for _ in range(100):
+            timetable.clock.turn(0.001)
+            timetable.checks.due()
+    assert work.count < 100 * 100
 
 
 def test_a_backend_without_an_address_is_passed_over(timetable: Timetable) -> None:

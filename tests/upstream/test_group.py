@@ -22,7 +22,7 @@ from greenproxy.errors import (
     RequestTimeout,
     Stopped,
 )
-from greenproxy.observability.names import names_of
+from greenproxy.observability.names import BACKEND_NUMBERS, names_of
 from greenproxy.observability.verdicts import STATES, Verdict
 from tests.scripted import ScriptedBackend
 from tests.scripts import wait_until_gone
@@ -296,19 +296,33 @@ def test_the_numbers_of_the_board_tell_what_is_there(house: MakeHouse) -> None:
     leases[1].failed(BackendReset())
     good, bad = (lease.backend.label for lease in leases)
 
+    told: dict[str, float] = {}
+
     def numbers(label: str) -> dict[str, float]:
         stem = f"upstream/shop/http://{label}.test:80/"
-        told = shop.upstream.numbers()
+        told.update(shop.upstream.numbers())
         return {name.removeprefix(stem): value for name, value in told.items() if name.startswith(stem)}
 
-    assert shop.upstream.numbers()["upstream/shop/queued"] == 1
+    told.update(shop.upstream.numbers())
+    assert told["upstream/shop/queued"] == 1
     both = {"up": 1, "active": 1, "idle": 0, "requests": 1, "rests_until": 0}
     assert numbers(good) == both | {"state": STATES.index("up"), "verdict": STATES.index("up"), "failures": 0}
     assert numbers(bad) == both | {"state": 0, "verdict": 0, "failures": 1}
     waiting.kill()
     leases[0].give_back()
-    assert shop.upstream.numbers()["upstream/shop/queued"] == 0
+    told.update(shop.upstream.numbers())
+    assert told["upstream/shop/queued"] == 0
     assert [numbers(good)[what] for what in ("up", "active", "idle")] == [1, 0, 1]
+
+
+def test_only_what_has_changed_is_told_again(house: MakeHouse) -> None:
+    shop = house(*(backend(f"b{n}") for n in range(100)))
+    whole = shop.upstream.numbers()
+    lease = shop.lease()
+    busy = f"upstream/shop/http://{lease.backend.label}.test:80"
+    assert len(whole) == 1 + 100 * len(BACKEND_NUMBERS)
+    assert shop.upstream.numbers() == {"upstream/shop/queued": 0, f"{busy}/active": 1, f"{busy}/requests": 1}
+    assert shop.upstream.numbers() == {"upstream/shop/queued": 0}
 
 
 def test_every_number_is_a_name_of_the_configuration(house: MakeHouse) -> None:
