@@ -185,6 +185,9 @@ class FedStream:
     def break_off(self) -> None:
         """Nothing to do: there is no TLS here."""
 
+    def end_with_next_send(self) -> None:
+        """Nothing to do: there is no TLS here."""
+
     def reset(self) -> None:
         self.was_reset = self.was_reset or not self.is_closed
         self.close()

@@ -2,12 +2,15 @@
 
 OpenSSL reads and writes memory only (MemoryBIO); the bytes go over the same raw socket and the same watchers as those of a
 plain stream. So OpenSSL never waits, and one greenlet may receive while another sends: a call is never left in its middle.
+For the same reason one pair of MemoryBIOs does for all connections, of the one thread that has them: see `_incoming`.
 
 Rules that hold here:
 - What was fetched from the kernel is decrypted at once, all of it; what nobody took yet is `_held`, and nowhere else.
+- Whoever calls OpenSSL takes what it wrote before anything else happens: the next call may be another connection's.
 - What was encrypted goes out, in that order. What the kernel did not take is `_unsent`, and counts as not sent for callers: they
   come again with the same bytes, as after any short send. Whoever comes with others instead sends them behind it.
-- A small exchange costs one recv and one send; a large one a recv for 64 KiB, and a send for 8 records.
+- A small exchange costs one recv and one send; a large one a recv for 64 KiB, and a send for 8 records. A ticket goes with the
+  first answer, and a close_notify with the last where that is known.
 - A clean end is told (close_notify), a cut is not: that is how the other side knows them apart (RFC 9112 section 9.8).
 """
 
@@ -26,13 +29,15 @@ from greenproxy.net.stream import Stream
 RECORD_BYTES = 16384  # the most that a record carries (RFC 8446 section 5.1)
 _BATCH_BYTES = 8 * RECORD_BYTES  # encrypted and sent in one call: what a relay reads at once
 _FETCH_BYTES = 64 * 1024
-#: OpenSSL is fed by pieces of this size: its buffer never shrinks, and belongs to the connection as long as that lives.
-_FEED_BYTES = RECORD_BYTES + 256
+_ONE_RECORD_BYTES = RECORD_BYTES + 256  # and what it is wrapped in, at most (section 5.2)
 _MOST_BUFFERS = 64  # in one call, below any IOV_MAX
 _WRITE = 2
 # Bytes pass through it between two calls that nothing can come between: one is enough for all connections.
 _fetched = bytearray(_FETCH_BYTES)
 _view = memoryview(_fetched)
+#: What OpenSSL reads and writes. Both are empty between two calls: a record that is not whole waits in OpenSSL's own memory.
+#: A pair for each connection would keep the size of the largest that ever passed: 4 KB of its handshake, 40 of a large body.
+_incoming, _outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
 _LEFT = "the peer left without a close_notify"
 
 
@@ -43,13 +48,11 @@ class NotTls(Exception):
 class TlsStream(Stream):
     """The server's side of a TLS connection. Takes ownership of `sock`. Call `shake_hands` until that returns True."""
 
-    __slots__ = ("_failure", "_goodbye_due", "_has_part", "_held", "_incoming", "_is_ended", "_outgoing", "_tls", "_unsent")
+    __slots__ = ("_ends_with_next", "_failure", "_first", "_goodbye_due", "_has_part", "_held", "_is_ended", "_tls", "_unsent")
 
     def __init__(self, sock: _socket.socket, context: SSLContext) -> None:
         super().__init__(sock)
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._tls: Any = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._tls: Any = context.wrap_bio(_incoming, _outgoing, server_side=True)
         self._held = b""  # decrypted, and not taken yet
         self._has_part = True  # OpenSSL may have a part of a record
         #: Records, and the callers' bytes that each carries; nobody waits for those that carry none
@@ -57,6 +60,8 @@ class TlsStream(Stream):
         self._is_ended = False  # nothing will come behind what is held ...
         self._failure = ""  # ... because of this, if it is no orderly end
         self._goodbye_due = False  # a close_notify belongs to the end
+        self._first = b""  # records that go in front of the next ones, whenever that is
+        self._ends_with_next = False  # what is sent next is the last
 
     # -------------------------------------------------------------- the handshake
 
@@ -75,19 +80,22 @@ class TlsStream(Stream):
             if b"A" <= _fetched[:1] <= b"Z":  # a method; TLS begins with 22
                 raise NotTls(bytes(_view[:size]))
             self._has_part = False
-        self._incoming.write(_view[:size])
+        _incoming.write(_view[:size])
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
             self._send_own()
             return False
         except OSError:
+            _incoming.read()
             self._send_own()  # an alert
             raise
         self._goodbye_due = True
-        if self._incoming.pending:
+        if _incoming.pending:
             self._held = b"".join(self._decrypt())
-        if not self._held:  # else session tickets go with the first answer, in one call
+        if self._held and not self._is_ended:  # session tickets go with the first answer, in one call
+            self._first = _outgoing.read()
+        else:
             self._send_own()
         return True
 
@@ -158,11 +166,23 @@ class TlsStream(Stream):
             if not size:
                 self._end(_LEFT)
                 break
-            if size > _FEED_BYTES:
-                data = self._decrypt_all(size)
-            else:
-                self._incoming.write(_view[:size])
-                data = self._decrypt_one(size)
+            _incoming.write(_view[:size])
+            if self._has_part or size > _ONE_RECORD_BYTES:
+                data = b"".join(self._decrypt())
+            else:  # nearly always it is one record, and then nothing more has to be asked
+                try:
+                    # Plain text is shorter than its record: a buffer of 16 KiB for each would cost a microsecond more.
+                    data = self._tls.read(size)
+                except OSError as error:
+                    data = b""
+                    self._note(error)
+                else:
+                    if not data:
+                        self._end("")
+                    elif _incoming.pending:
+                        data = b"".join((data, *self._decrypt()))
+            if _outgoing.pending:  # an answer to a key update, or an alert
+                self._send_own()
             if data:
                 return data
             if size < _FETCH_BYTES and not self._is_ended:
@@ -171,39 +191,12 @@ class TlsStream(Stream):
             raise ConnectionResetError(self._failure)
         return b""
 
-    def _decrypt_one(self, size: int) -> bytes:
-        """Decrypt what came in one piece: nearly always it is one record, and then nothing more has to be asked."""
-        if self._has_part:
-            return b"".join(self._decrypt())
-        try:
-            # Plain text is shorter than its record: a buffer of 16 KiB for each would cost a microsecond more.
-            data: bytes = self._tls.read(min(size, RECORD_BYTES))
-        except OSError as error:
-            self._note(error)
-            return b""
-        if not data:
-            self._end("")
-        elif self._incoming.pending:
-            return b"".join([data, *self._decrypt()])
-        if self._outgoing.pending:  # an answer to a key update that came before
-            self._send_own()
-        return data
-
-    def _decrypt_all(self, size: int) -> bytes:
-        parts: list[bytes] = []
-        for at in range(0, size, _FEED_BYTES):
-            if self._is_ended:
-                break
-            self._incoming.write(_view[at : min(size, at + _FEED_BYTES)])
-            parts += self._decrypt()
-        return b"".join(parts)
-
     def _decrypt(self) -> list[bytes]:
         """Return what the records hold that OpenSSL has been fed, until it wants more."""
         parts: list[bytes] = []
         self._has_part = False
         try:
-            while self._incoming.pending:
+            while _incoming.pending:
                 data = self._tls.read(RECORD_BYTES)
                 if not data:
                     self._end("")
@@ -222,10 +215,9 @@ class TlsStream(Stream):
         else:
             self._goodbye_due = False  # OpenSSL has sent an alert instead
             self._end(f"what the peer sends is no TLS any more: {error.strerror or error}")
-        if self._outgoing.pending:  # an answer to a key update, or an alert
-            self._send_own()
 
     def _end(self, failure: str) -> None:
+        _incoming.read()  # what came behind the end is for nobody
         self._is_ended = True
         self._failure = failure
 
@@ -236,7 +228,11 @@ class TlsStream(Stream):
         done = 0
         if 0 < len(data) <= RECORD_BYTES and not self._unsent:  # nearly always: one record, one call
             done = self._tls.write(data)
-            record = self._outgoing.read()
+            if self._ends_with_next:
+                self._write_goodbye()
+            record = _outgoing.read()
+            if self._first:
+                record, self._first = self._first + record, b""
             try:
                 sent = self._sock.send(record)
             except BlockingIOError:
@@ -261,10 +257,13 @@ class TlsStream(Stream):
         return done
 
     def _encrypt(self, view: memoryview) -> None:
+        if self._first:
+            self._unsent.append((self._first, b""))
+            self._first = b""
         at = 0
         while at < len(view):
             size = self._tls.write(view[at : at + RECORD_BYTES])
-            self._unsent.append((self._outgoing.read(), view[at : at + size]))
+            self._unsent.append((_outgoing.read(), view[at : at + size]))
             at += size
 
     def _disown(self, view: memoryview) -> None:
@@ -319,7 +318,7 @@ class TlsStream(Stream):
 
     def _send_own(self) -> None:
         """Send what OpenSSL wrote of its own accord: handshake, tickets, key updates, alerts. Does not wait, raises nothing."""
-        own = self._outgoing.read()
+        own, self._first = self._first + _outgoing.read(), b""
         if not own:
             return
         self._unsent.append((own, b""))
@@ -346,7 +345,10 @@ class TlsStream(Stream):
 
     def park(self, on_readable: Callable[[], None]) -> None:
         """Call `on_readable` once, in the hub, when bytes or the end of the stream are there while nobody waits for them."""
-        super().park(on_readable)
+        self._on_readable = on_readable
+        if not self._is_armed:
+            self._watcher.start(self._readable)
+            self._is_armed = True
         if self._held or self._is_ended:  # the socket will not tell of these
             self._loop.run_callback(self._call_parked, on_readable)
 
@@ -369,22 +371,29 @@ class TlsStream(Stream):
 
     def break_off(self) -> None:
         """Let this connection end without a close_notify: what was sent is not the whole."""
-        self._goodbye_due = False
+        self._goodbye_due = self._ends_with_next = False
+
+    def end_with_next_send(self) -> None:
+        """What is sent next is the last: a close_notify goes with it, in one call."""
+        self._ends_with_next = self._goodbye_due
 
     def _say_goodbye(self) -> None:
         if not self._goodbye_due:
             return
-        self._goodbye_due = False
+        self._write_goodbye()
+        own, self._first = self._first + _outgoing.read(), b""
         try:
-            self._tls.unwrap()
-        except OSError:
-            pass  # it does not wait for the peer's
-        try:
-            own = self._outgoing.read()
             if own and not self._unsent:
                 self._sock.send(own)
         except OSError:
             pass  # gone, or full of what it does not read
+
+    def _write_goodbye(self) -> None:
+        self._goodbye_due = self._ends_with_next = False
+        try:
+            self._tls.unwrap()
+        except OSError:
+            pass  # it does not wait for the peer's
 
     def close(self) -> None:
         """Close the socket; greenlets that wait in it get ConnectionAbortedError. Idempotent, never waits."""

@@ -171,6 +171,8 @@ class Reply:
 
     def _send_bytes(self, response: Response, body: bytes) -> None:
         raw = response.raw
+        if not self.keep_alive:
+            self._stream.end_with_next_send()
         if isinstance(raw, ResponseHead) and raw.is_chunked and body is response.relayed and self._is_http11:
             self._start(response, _CHUNKED, encode_chunk(body) + _LAST_CHUNK if body else _LAST_CHUNK)
         else:
