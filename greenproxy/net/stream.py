@@ -329,6 +329,9 @@ class Stream:
     def break_off(self) -> None:
         """Note that what was sent is not the whole. Here that shows by itself: it is too short, or `reset` follows."""
 
+    def end_with_next_send(self) -> None:
+        """Note that what is sent next is the last, and the whole. Here nothing has to be said of that."""
+
     def reset(self) -> None:
         """Close so that the peer sees a reset instead of an orderly end: what it has is not the whole."""
         if self._watcher is not None:
