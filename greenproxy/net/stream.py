@@ -38,8 +38,8 @@ class Stream:
     """
 
     __slots__ = (
-        "_error", "_error_for", "_is_armed", "_loop", "_on_readable", "_reader", "_sock", "_watcher", "_write_watcher", "_writer",
-        "is_closed",
+        "_error", "_error_for", "_is_armed", "_loop", "_on_readable", "_reader", "_sock", "_timer", "_timer_s", "_watcher",
+        "_write_watcher", "_writer", "is_closed",
     )  # fmt: skip
 
     def __init__(self, sock: _socket.socket) -> None:
@@ -52,6 +52,8 @@ class Stream:
         self._writer: Any = None  # the greenlet that waits for room
         self._write_watcher: Any = None  # there only while it waits
         self._on_readable: Callable[[], None] | None = None
+        self._timer: Any = None  # kept from one wait to the next, where they may take the same time: half the cost of a new one
+        self._timer_s = 0.0
         self._error: BaseException | None = None  # raised in the next wait ...
         self._error_for: Any = None  # ... of this greenlet, None: of any
         self.is_closed = False  # close() or reset() was called
@@ -224,13 +226,28 @@ class Stream:
             return
         if seconds <= 0:
             raise limit.late()
-        timer = self._loop.timer(seconds)
-        # update: libev counts from the time its loop last woke, which may be long ago
-        timer.start(getcurrent().switch, _LATE, update=True)
+        timer = self._timer
+        if timer is None or seconds != self._timer_s or timer.active:
+            timer = self._new_timer(seconds)
+        # again, not start: one that was stopped would go on with what was left of its time. update: libev counts from the time its
+        # loop last woke, which may be long ago.
+        timer.again(getcurrent().switch, _LATE, update=True)
         try:
             if get_hub().switch() is _LATE:
                 raise limit.late()
         finally:
+            timer.stop()  # harmless when close() came first
+
+    def _new_timer(self, seconds: float) -> Any:
+        timer = self._loop.timer(seconds, seconds)
+        if self._timer is None or not self._timer.active:  # else somebody waits with it: one may receive while one sends
+            self._drop_timer()
+            self._timer, self._timer_s = timer, seconds
+        return timer
+
+    def _drop_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
             timer.stop()
             timer.close()
 
@@ -318,6 +335,7 @@ class Stream:
         watcher.stop()
         watcher.close()
         self._drop_write_watcher()
+        self._drop_timer()
         self._on_readable = None
         self._is_armed = True  # so that `park` starts no watcher
         self._sock.close()

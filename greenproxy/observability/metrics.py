@@ -74,7 +74,8 @@ class UpstreamMetrics:
     def finished(self, trace: Trace, reason: str) -> None:
         """Count an exchange that went to this upstream and is over."""
         self.requests += 1
-        self.failures += reason in _BACKEND_REASONS
+        if reason:
+            self.failures += reason in _BACKEND_REASONS
         if trace.retry_reasons:
             self._count_retries(trace.retry_reasons)
         if trace.upstream_time_s >= 0:
@@ -123,14 +124,12 @@ class Metrics:
         if reason:
             self._errors[reason] = self._errors.get(reason, 0) + 1
         self._request_time.observe(exchange.ended_s - exchange.started_s)
-        if exchange.upstream:
-            self._count_upstream(exchange, reason)
-
-    def _count_upstream(self, trace: Trace, reason: str) -> None:
-        counters = self._upstreams.get(trace.upstream)
-        if counters is None:
-            counters = self._upstreams[trace.upstream] = UpstreamMetrics()
-        counters.finished(trace, reason)
+        upstream = exchange.upstream
+        if upstream:
+            counters = self._upstreams.get(upstream)
+            if counters is None:
+                counters = self._upstreams[upstream] = UpstreamMetrics()
+            counters.finished(exchange, reason)
 
     def drain(self) -> Snapshot:
         """Return what was counted since the last call, and begin anew."""

@@ -284,15 +284,16 @@ class ResponseHead:
     """One valid response head. `kept` are the lines that go to the client unchanged (no CRLF), Content-Length included.
 
     `forwarded` is how the head begins as a client gets it: the status line and those lines, each with its CRLF. Several
-    responses may share one object: never change it.
+    responses may share one object: never change it. `body_kind` is what `response_body_kind` says of it behind a GET.
     """
 
     __slots__ = (
-        "block", "content_length", "forwarded", "has_date", "is_chunked", "keep_alive", "kept", "minor", "reason", "seen",
-        "special", "status", "upgrade",
+        "block", "body_kind", "content_length", "forwarded", "has_date", "is_chunked", "keep_alive", "kept", "minor", "reason",
+        "seen", "special", "status", "upgrade",
     )  # fmt: skip
 
     block: bytes
+    body_kind: BodyKind
     content_length: int | None
     forwarded: bytes
     has_date: bool
@@ -345,6 +346,7 @@ def _read_response(head: bytes) -> ResponseHead:
         response.keep_alive = False  # what was announced may come yet, and would be the answer to the next request
     response.kept = kept
     response.forwarded = b"HTTP/1.1 %d %b\r\n%b" % (response.status, response.reason, _joined(kept))
+    response.body_kind = response_body_kind(response, b"GET")
     return response
 
 

@@ -38,6 +38,7 @@ READ_BYTES = 32 * 1024  # heads, and bodies that come with them
 MAX_HEAD_BYTES = 64 * 1024
 MAX_TRAILER_BYTES = 16 * 1024
 _FOREVER = float("inf")
+_BODILESS = frozenset({"HEAD", "CONNECT"})  # what they are answered has no body, or none of the usual
 _MAY_BE_DISCARDED = min(RETRY_STATUSES)
 MAX_INTERIM = 32  # interim responses to one request; more is a flood
 
@@ -294,7 +295,8 @@ class Attempt:
             self._stands = False
         elif self._upload is not None:
             self._spare_body()
-        kind = response_body_kind(head, self._request.method.encode("latin-1"))
+        method = self._request.method
+        kind = response_body_kind(head, method.encode("latin-1")) if method in _BODILESS else head.body_kind
         if kind == "length" and len(rest) >= (length := head.content_length or 0):
             self._response_ended(head.keep_alive and len(rest) == length)
             return rest if len(rest) == length else rest[:length]
@@ -383,6 +385,11 @@ class Attempt:
 
     def _response_ended(self, is_reusable: bool) -> None:
         self._is_responding = False
+        lease = self._lease
+        if is_reusable and self._is_reusable and self._upload is None and lease is not None:  # nearly always
+            self._lease = None
+            lease.give_back()
+            return
         self._is_reusable = self._is_reusable and is_reusable
         self._settle()
 

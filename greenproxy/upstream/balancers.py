@@ -68,6 +68,11 @@ class RoundRobin(Generic[C]):
             usable = [n for n, member in enumerate(members) if not member.is_full() and member not in tried]
             return self._turn(usable) if usable else None
         at = self._next
+        if not tried and at < len(members):  # nearly always; the loop costs twice as much
+            member = members[at]
+            if not member.is_full():
+                self._next = at + 1
+                return member
         for _ in members:
             if at >= len(members):
                 at = 0

@@ -55,7 +55,7 @@ class Pool:
 
         Raises `queue.Empty` when every slot is taken. Never waits.
         """
-        self.slots.get_nowait()
+        self.slots.get(False)  # as get_nowait() and put_nowait() do, without a call in between
         idle = self._idle
         if fresh:
             self._make_room()
@@ -87,7 +87,7 @@ class Pool:
                 connection.stream.park(connection.on_readable)
             else:
                 connection.stream.close()
-        self.slots.put_nowait(None)
+        self.slots.put(None, False)
 
     def adopt(self, connection: Connection) -> None:
         """Make a new connection, opened under a slot of this pool, one of its own."""
