@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from time import gmtime, localtime, strftime, time
+from math import floor
+from time import gmtime, localtime, monotonic, strftime, time
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
+#: What stands behind the point of a number of seconds: "000" to "999".
+THOUSANDTHS = tuple(f"{n:03}" for n in range(1000))
+
 
 class _Cache:
-    """The texts of one second."""
+    """The texts of one second. Those of the log hold from `log_from_s` until `log_until_s` of the monotonic clock."""
 
-    __slots__ = ("clf", "clf_at", "http", "http_at", "iso", "iso_at")
+    __slots__ = ("clf", "http", "http_at", "iso", "log_from_s", "log_until_s")
 
     def __init__(self) -> None:
-        self.http_at = self.clf_at = self.iso_at = -1
+        self.http_at = -1
         self.http = b""
+        self.log_from_s = self.log_until_s = 0.0
         self.clf = self.iso = ""
 
 
@@ -33,21 +38,26 @@ def http_date() -> bytes:
     return _cache.http
 
 
-def clf_time() -> str:
-    """Return now as the common log format has it: `10/Oct/2000:13:55:36 -0700`, local time."""
-    now = int(time())
-    if now != _cache.clf_at:
-        t = localtime(now)
-        _cache.clf = f"{t.tm_mday:02}/{_MONTHS[t.tm_mon - 1]}/{t.tm_year}:{strftime('%H:%M:%S %z', t)}"
-        _cache.clf_at = now
+def clf_time(at_s: float) -> str:
+    """Return `at_s` of the monotonic clock as the common log format has it: `10/Oct/2000:13:55:36 -0700`, local time."""
+    if not _cache.log_from_s <= at_s < _cache.log_until_s:
+        _begin_second(at_s)
     return _cache.clf
 
 
-def iso_time() -> str:
-    """Return now as RFC 3339 has it, in UTC with milliseconds: `2026-01-02T03:04:05.678Z`."""
-    now = time()
-    second = int(now)
-    if second != _cache.iso_at:
-        _cache.iso = strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
-        _cache.iso_at = second
-    return f"{_cache.iso}.{int((now - second) * 1000):03}Z"
+def iso_time(at_s: float) -> str:
+    """Return `at_s` of the monotonic clock as RFC 3339 has it, in UTC with milliseconds: `2026-01-02T03:04:05.678Z`."""
+    if not _cache.log_from_s <= at_s < _cache.log_until_s:
+        _begin_second(at_s)
+    return f"{_cache.iso}.{THOUSANDTHS[int((at_s - _cache.log_from_s) * 1000)]}Z"
+
+
+def _begin_second(at_s: float) -> None:
+    """Make the texts of the second in which `at_s` is. Asks both clocks, so that a step of the time of day is heeded then."""
+    ahead_s = time() - monotonic()
+    second = floor(at_s + ahead_s)
+    t = localtime(second)
+    _cache.clf = f"{t.tm_mday:02}/{_MONTHS[t.tm_mon - 1]}/{t.tm_year}:{strftime('%H:%M:%S %z', t)}"
+    _cache.iso = strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
+    _cache.log_from_s = min(at_s, second - ahead_s)
+    _cache.log_until_s = _cache.log_from_s + 1
