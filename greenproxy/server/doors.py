@@ -11,13 +11,15 @@ from __future__ import annotations
 import _socket
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any, Protocol
 
 import gevent
 from gevent import get_hub
 
+from greenproxy.observability.seats import Seat
+from greenproxy.server.balance import Balance
 from greenproxy.server.front import Front
 from greenproxy.server.listener import Listener
 from greenproxy.server.shortage import Shortage
@@ -69,22 +71,34 @@ class Doors:
         self._is_full = False
         self._next_told_s = 0.0
         self._sweep: Any = None
+        self._is_leaving = False
+        self._seat: Seat | None = None
+        self._balance: Balance | None = None
+
+    def share(self, seat: Seat) -> None:
+        """Share the clients with the other workers that accept from the same sockets. Before `open`."""
+        self._seat = seat
+        self._balance = Balance(seat)
 
     def open(self, front: Front, sockets: Sequence[socket.socket], *, max_accept: int) -> None:
         """Begin to accept connections for `front` on listening sockets, which become ours."""
         self._fronts.append(front)
         for sock in sockets:
-            listener = Listener(sock, self._accepting(front), self._full, self._shortage, max_accept=max_accept)
-            self._listeners.append(listener)
-            listener.start()
+            self._listeners.append(self._listener(front, sock, max_accept))
+            self._listeners[-1].start()
         self._restart_sweep()
 
-    def _accepting(self, front: Front) -> Callable[[_socket.socket, Any], None]:
+    def _listener(self, front: Front, sock: socket.socket, max_accept: int) -> Listener:
+        balance = self._balance
+
         def accept(sock: _socket.socket, address: Any) -> None:
             self._open += 1
             front.accept(sock, address)
+            if balance is not None:
+                balance.accepted(listener, self._open)
 
-        return accept
+        listener = Listener(sock, accept, self._full, self._shortage, max_accept=max_accept)
+        return listener
 
     # -------------------------------------------------------------- the ceiling
 
@@ -92,6 +106,8 @@ class Doors:
         if self._open < self._max_connections:
             return False
         self._is_full = True
+        if self._seat is not None:
+            self._seat.withdraw()
         now = monotonic()
         if now >= self._next_told_s:  # under a steady load it is reached again with every client that leaves
             self._next_told_s = now + _TELL_EVERY_S
@@ -102,6 +118,8 @@ class Doors:
     def connection_closed(self) -> None:
         """A client's connection ended."""
         self._open -= 1
+        if self._seat is not None and not self._is_leaving:
+            self._seat.write(self._open)
         if self._shortage.is_on or (self._is_full and self._open < self._max_connections):
             self._is_full = False
             for listener in self._listeners:
@@ -142,6 +160,10 @@ class Doors:
 
     def _sweep_all(self) -> None:
         self._shortage.look()
+        if self._seat is not None and not self._is_leaving:
+            self._seat.stamp()
+            for listener in self._listeners:
+                listener.take_turns()
         for front in self._fronts:
             front.sweep()
 
@@ -150,6 +172,9 @@ class Doors:
     def drain(self, leave: Leave) -> None:
         """Stop accepting and wait until the connections have ended or `leave` has no more time; cut the rest."""
         begun_s = monotonic()
+        self._is_leaving = True
+        if self._seat is not None:
+            self._seat.leave()
         for listener in self._listeners:
             listener.empty()
             listener.close()

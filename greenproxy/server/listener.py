@@ -12,6 +12,7 @@ import gevent.socket
 from gevent.server import StreamServer
 
 from greenproxy.server.shortage import Shortage
+from greenproxy.server.turns import Turns
 
 #: Errors of accept() that are about the one connection, which is gone (accept(2)).
 _CONNECTION_ERRORS = frozenset(
@@ -38,8 +39,10 @@ class Listener(StreamServer):
     """Hands each accepted socket to `accept(sock, address)`, in the hub, unless `is_full()`: then more wait in the backlog.
 
     When the process is out of descriptors, accepting pauses: for a moment when `shortage` made room, else each time twice as long
-    (up to 1 s).
+    (up to 1 s). How it shares the clients with the listeners of other workers on the same socket: see `balance`.
     """
+
+    _watcher: Any  # the base class's: there is one while it accepts
 
     def __init__(
         self,
@@ -64,10 +67,11 @@ class Listener(StreamServer):
         self._is_full = is_full
         self.max_accept = max_accept
         super().__init__(listening, handle=accept, spawn=None)
+        self._turns = Turns(self.loop, listening.fileno())
 
     def full(self) -> bool:
-        """Whether accepting must stop; `resume` starts it again."""
-        return self._is_full()
+        """Whether accepting must stop, or has stopped meanwhile; `resume` starts it again."""
+        return self._watcher is None or self._is_full()
 
     def do_read(self) -> Any:
         """Return (raw socket, address) of one accepted connection; None when there is none."""
@@ -90,15 +94,36 @@ class Listener(StreamServer):
     def _pause(self, error: OSError) -> None:
         has_room = self._shortage.relieve(f"cannot accept connections for now: {error}")
         self._pause_s = _FIRST_PAUSE_S if has_room else min(_LONGEST_PAUSE_S, self._pause_s * 2 or _FIRST_PAUSE_S)
+        self.rest(self._pause_s)
+
+    def rest(self, for_s: float) -> None:
+        """Accept nobody for some seconds."""
         self.stop_accepting()
         self._stop_resume()
-        self._resume = self.loop.timer(self._pause_s)
+        self._resume = self.loop.timer(for_s)
         self._resume.start(self.resume, update=True)
+
+    def stop_accepting(self) -> None:
+        """Accept no more for now, and be woken for nobody."""
+        if self._watcher is not None:
+            self._turns.leave()
+        super().stop_accepting()
+
+    def take_turns(self) -> None:
+        """Be woken in turn with the listeners of other workers. To be called every second, since that may be lost."""
+        if self._watcher is not None:
+            self._turns.begin()
+
+    def pass_on(self) -> None:
+        """Let the others be woken first for the next clients. Who waits now, and whom nobody else takes, is accepted here."""
+        if self._turns.is_on and not self._turns.pass_on():
+            self.stop_accepting()
+            self.start_accepting()
 
     def empty(self) -> None:
         """Accept what waits in the backlog now, as far as there is room. Never waits."""
         for _ in range(_MOST_AT_ONCE):
-            if self.closed or self.full():
+            if self.closed or self._is_full():
                 return
             accepted = self.do_read()
             if accepted is None:
