@@ -17,6 +17,7 @@ from typing import Any
 
 from bench.figures import Round
 from bench.ground import Counted, Ground
+from bench.holder import CONTEXT, ask
 from bench.loads import Address, Held
 from bench.processes import Cores, Trouble, free_port
 from bench.reading import Load, Unreadable
@@ -118,13 +119,16 @@ def _ready(ground: Ground, running: Running, seconds: float) -> None:
     """Wait until the proxy listens, see that it works as it should, and warm it up."""
     if running.child is None:
         return
+    cell, name = running.cell, running.cell.label.replace(" ", "-")
     with _failures_of(running):
-        name = running.cell.label.replace(" ", "-")
         ground.children.wait_until_listening(name, running.child, running.address.plain)
-        _check_greeting(running)
-        if running.cell.is_secure or running.cell.load.is_secure:
-            running.tls = spoken(running.address.secure)
-        running.cell.load.run(ground, running.address, min(0.5, seconds))
+        try:
+            _check_greeting(running)
+            if cell.is_secure or cell.load.is_secure:
+                running.tls = spoken(running.address.secure)
+        except _WRONGS as error:
+            raise Trouble(f"it does not serve ({error}); it said: {ground.children.last_words(name)}") from error
+        cell.load.run(ground, running.address, min(0.5, seconds))
 
 
 def _hold(ground: Ground, resources: ExitStack, running: Running) -> None:
@@ -147,17 +151,13 @@ def _check_greeting(running: Running) -> None:
 
 def spoken(port: int) -> dict[str, Any]:
     """Return which TLS a proxy speaks with a client like ours, and whether that client may resume its session."""
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
     session: ssl.SSLSession | None = None
     for _ in range(2):
         with (
             socket.create_connection(("127.0.0.1", port), 10) as plain,
-            context.wrap_socket(plain, server_hostname="localhost", session=session) as sock,
+            CONTEXT.wrap_socket(plain, server_hostname="localhost", session=session) as sock,
         ):
-            sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            sock.recv(4096)  # tickets come in front of the answer
+            ask(sock)  # tickets come in front of the answer
             version, resumes, session = sock.version(), sock.session_reused, sock.session
     return {"version": version, "resumes": bool(resumes)}
 

@@ -50,7 +50,8 @@ class Scenario:
         return max((cell.variant.backends for cell in self.cells), default=2)
 
 
-_ALL = ("nginx", "greenproxy", "haproxy", "caddy", "aiohttp")
+_FAST = ("nginx", "greenproxy", "haproxy", "caddy")
+_ALL = (*_FAST, "aiohttp")
 _WITH_MITMPROXY = (*_ALL, "mitmproxy")
 
 
@@ -125,7 +126,7 @@ ALL = (
     Scenario("bulk-1m", COST, "downloads of 1 MiB", _bulk(Wrk("/1m", 8))),
     Scenario("bulk-10m", COST, "downloads of 10 MiB", _bulk(Wrk("/10m", 4))),
     Scenario("chunked-1m", COST, "downloads of 1 MiB in chunks", _bulk(Wrk("/chunked/1m", 8))),
-    Scenario("upload-1m", COST, "uploads of 1 MiB", _bulk(Wrk("/up", 8, script="upload.lua"))),
+    Scenario("upload-1m", COST, "uploads of 1 MiB", _cells(Wrk("/up", 8, script="upload.lua"))),
     Scenario("tls", COST, "GET over TLS 1.3, 32 kept connections", _cells(Wrk(is_secure=True), _WITH_MITMPROXY)),
     Scenario("tls-churn", COST, "a new TLS connection for every request", _cells(Wrk("/", 16, _CHURN, is_secure=True))),
     Scenario("tls-new", COST, "the same with a full handshake each, 4 clients", _cells(Handshakes())),
@@ -133,8 +134,8 @@ ALL = (
     Scenario("logged", COST, "small, with an access log (greenproxy: and statsd)", _logged()),
     Scenario("own", COST, "small: what greenproxy's own features cost", _own()),
     Scenario("rate-1k", LATENCY, "1,000 requests/s over 20 connections", _cells(Rate(1000, 20)), most_rounds=3),
-    Scenario("rate-5k", LATENCY, "5,000 requests/s over 50 connections", _cells(Rate(5000, 50)), most_rounds=3),
-    Scenario("rate-10k", LATENCY, "10,000 requests/s over 100 connections", _cells(Rate(10000, 100)), most_rounds=3),
+    Scenario("rate-5k", LATENCY, "5,000 requests/s over 50 connections", _cells(Rate(5000, 50), _FAST), most_rounds=3),
+    Scenario("rate-10k", LATENCY, "10,000 requests/s over 100 connections", _cells(Rate(10000, 100), _FAST), most_rounds=3),
     Scenario("idle-memory", MEMORY, "5,000 idle kept connections", _idle(5000), most_rounds=1),
     Scenario("tls-idle-memory", MEMORY, "1,000 idle TLS connections", _idle(1000, is_secure=True), most_rounds=1),
     Scenario("connections", GROWTH, "small, by connected clients, of which up to 500 are active", _connections(), most_rounds=3),
