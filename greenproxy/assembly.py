@@ -133,7 +133,7 @@ class House:
         handler = self._handler(listener)
         if not listener.tls_certificate:
             return Front(listener, handler, self._services)
-        return TlsFront(listener, handler, self._services, self._tls[listener.name], self._log)
+        return TlsFront(listener, handler, self._services, self._tls[listener.name], self._metrics.shaken, self._log)
 
     def stop(self, leave: Leave) -> None:
         """Drain: wait until what is going on has ended or `leave` has no more time, cut the rest, and close everything.

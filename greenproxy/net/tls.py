@@ -110,6 +110,16 @@ class TlsStream(Stream):
         return Stream(self._sock)
 
     @property
+    def has_heard(self) -> bool:
+        """Whether the client has said anything yet."""
+        return not self._has_part or self._goodbye_due
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether the handshake resumed a session."""
+        return bool(self._tls.session_reused)
+
+    @property
     def peer_certificate(self) -> tuple[dict[str, Any], bytes] | None:
         """The client's certificate, verified: as `ssl.SSLSocket.getpeercert` says it, and in DER; None without one."""
         der = self._tls.getpeercert(True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from greenproxy.errors import Blame, ProxyError, UpstreamError
 from greenproxy.exchange import Exchange
@@ -90,19 +90,20 @@ class UpstreamMetrics:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The counts between two flushes. `responses` goes by the first digit of the status."""
+    """The counts between two flushes. `responses` goes by the first digit of the status, `handshakes` by listener and outcome."""
 
     requests: int
     responses: tuple[int, ...]
     errors: Mapping[str, int]
     request_time: Samples
     upstreams: Mapping[str, UpstreamMetrics]
+    handshakes: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 class Metrics:
     """The counters of one worker. All methods are cheap and none waits."""
 
-    __slots__ = ("_errors", "_request_time", "_requests", "_responses", "_upstreams")
+    __slots__ = ("_errors", "_handshakes", "_request_time", "_requests", "_responses", "_upstreams")
 
     def __init__(self) -> None:
         self._begin()
@@ -113,6 +114,11 @@ class Metrics:
         self._errors: dict[str, int] = {}
         self._request_time = Samples()
         self._upstreams: dict[str, UpstreamMetrics] = {}
+        self._handshakes: dict[tuple[str, str], int] = {}
+
+    def shaken(self, listener: str, outcome: str) -> None:
+        """Count a handshake of TLS: `outcome` is one of HANDSHAKES (of names)."""
+        self._handshakes[listener, outcome] = self._handshakes.get((listener, outcome), 0) + 1
 
     def finished(self, exchange: Exchange) -> None:
         """Count an exchange that is over."""
@@ -133,7 +139,8 @@ class Metrics:
 
     def drain(self) -> Snapshot:
         """Return what was counted since the last call, and begin anew."""
-        snapshot = Snapshot(self._requests, tuple(self._responses), self._errors, self._request_time, self._upstreams)
+        counted = self._requests, tuple(self._responses), self._errors, self._request_time, self._upstreams, self._handshakes
+        snapshot = Snapshot(*counted)
         self._begin()
         return snapshot
 

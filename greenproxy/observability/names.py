@@ -16,6 +16,7 @@ from greenproxy.observability.metrics import metric_word
 
 RESPONSES = tuple(f"responses.{digit}xx" for digit in range(1, 6))
 RATES = ("requests_per_s", "errors_per_s")
+HANDSHAKES = ("handshakes", "resumed", "failures")  # of TLS: how many are complete, how many of those were short, the others
 UPSTREAM_COUNTERS = ("requests", "failures", "retries")
 _GAUGES = ("connections.active", "connections.idle", *RATES)
 _COUNTERS = ("requests", "errors", *RESPONSES)
@@ -27,7 +28,7 @@ BACKEND_NUMBERS = (*_BACKEND_GAUGES, "state", *_BACKEND_COUNTERS, *_BACKEND_VERD
 
 
 def of_listener(listener: str, what: str) -> str:
-    """Return the name of a listener's number: its open `connections`, its `requests`."""
+    """Return the name of a listener's number: its open `connections`, its `requests`, and with TLS `tls/` with HANDSHAKES."""
     return f"listener/{listener}/{what}"
 
 
@@ -67,6 +68,8 @@ def names_of(settings: Settings) -> Names:
     for listener in settings.listeners:
         gauges.append(of_listener(listener.name, "connections"))
         counters.append(of_listener(listener.name, "requests"))
+        if listener.tls_certificate:
+            counters += (of_listener(listener.name, f"tls/{what}") for what in HANDSHAKES)
     for upstream in settings.upstreams:
         gauges += (of_upstream(upstream.name, what) for what in ("queued", "requests_per_s"))
         counters += (of_upstream(upstream.name, what) for what in UPSTREAM_COUNTERS)

@@ -175,6 +175,8 @@ def counts_of(snapshot: Snapshot) -> dict[str, int]:
         counts[f"{place}.failures"] = upstream.failures
         counts[f"{place}.retries"] = upstream.retries
         counts.update({f"{place}.retries.{reason}": count for reason, count in upstream.retry_reasons.items()})
+    for (listener, outcome), count in snapshot.handshakes.items():
+        counts[f"listener.{metric_word(listener)}.tls.{outcome}"] = count
     return {name: count for name, count in counts.items() if count}
 
 

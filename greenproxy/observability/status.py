@@ -16,6 +16,7 @@ from greenproxy.errors import RETRY_REASONS
 from greenproxy.observability.board import Board
 from greenproxy.observability.layout import Layout
 from greenproxy.observability.names import (
+    HANDSHAKES,
     RATES,
     RESPONSES,
     UPSTREAM_COUNTERS,
@@ -78,13 +79,16 @@ def _worker(row: Row) -> dict[str, Any]:
 
 
 def _listener(listener: ListenerSettings, numbers: Mapping[str, float]) -> dict[str, Any]:
-    return {
+    told: dict[str, Any] = {
         "name": listener.name,
         "protocol": listener.protocol,
         "bind": [str(address) for address in listener.bind],
         "connections": _count(numbers, of_listener(listener.name, "connections")),
         "requests": _count(numbers, of_listener(listener.name, "requests")),
     }
+    if listener.tls_certificate:
+        told["tls"] = {what: _count(numbers, of_listener(listener.name, f"tls/{what}")) for what in HANDSHAKES}
+    return told
 
 
 def _route(route: RouteSettings) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from greenproxy.errors import RETRY_REASONS
 from greenproxy.observability.metrics import Snapshot
-from greenproxy.observability.names import RATES, RESPONSES, UPSTREAM_COUNTERS, of_retries, of_upstream
+from greenproxy.observability.names import RATES, RESPONSES, UPSTREAM_COUNTERS, of_listener, of_retries, of_upstream
 
 #: Rates are means over this many seconds.
 RATE_OVER_S = 10
@@ -37,6 +37,9 @@ class Tally:
                 counts[of_upstream(upstream, what)] += getattr(seen, what)
             for reason, count in seen.retry_reasons.items():
                 counts[of_retries(upstream, reason)] += count
+        for (listener, outcome), count in snapshot.handshakes.items():
+            name = of_listener(listener, f"tls/{outcome}")
+            counts[name] = counts.get(name, 0) + count
         self._past.append((now_s, {counted: counts[counted] for counted in self._rated.values()}))
 
     def values(self) -> dict[str, float]:

@@ -2,12 +2,18 @@
 
 A handshake is a few milliseconds of waiting and less than one of work: its steps run in the hub. Its time is header-timeout, from
 the accept on: whoever is silent for longer is closed without a word.
+
+What fails is counted, and told of in the log: each at level debug, else at most one line a minute for each listener. The world
+tries every port, and one line for each try would be a way to fill a disk. Who leaves before saying anything (a check of a load
+balancer, a browser that connects ahead) is neither.
 """
 
 from __future__ import annotations
 
 import _socket
 import logging
+import ssl
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
@@ -24,24 +30,35 @@ from greenproxy.server.front import Front, Services
 from greenproxy.server.http1 import Connection
 from greenproxy.server.reply import Reply
 
+TOLD_EVERY_S = 60.0
+_TOO_LATE = "it took longer than header-timeout"
 _PLAIN_HTTP = "This port speaks HTTPS, and the request came in plain HTTP: ask for https:// instead."
 
 
 class TlsFront(Front):
-    """One https listener's connections, also those that greet."""
+    """One https listener's connections, also those that greet. `counted` hears of the listener and of each outcome."""
 
     scheme = "https"
 
     def __init__(
-        self, settings: ListenerSettings, handler: Handler, services: Services, context: SSLContext, log: logging.Logger
+        self,
+        settings: ListenerSettings,
+        handler: Handler,
+        services: Services,
+        context: SSLContext,
+        counted: Callable[[str, str], None],
+        log: logging.Logger,
     ) -> None:
         super().__init__(settings, handler, services)
-        self.context = context
-        self.log = log
+        self._context = context
+        self._counted = counted
+        self._log = log
+        self._untold = 0  # failures since the last line
+        self._tell_at_s = 0.0
 
     def accept(self, sock: _socket.socket, address: Any) -> None:
         """Take over an accepted connection. In the hub."""
-        self._open.add(Greeting(self, TlsStream(sock, self.context), address))
+        self._open.add(Greeting(self, TlsStream(sock, self._context), address))
 
     def promote(self, greeting: Greeting) -> None:
         """The handshake is complete: what comes now are requests. Raises ValueError for a certificate that cannot be read."""
@@ -49,6 +66,23 @@ class TlsFront(Front):
         self._open.add(kind(self, greeting.stream, greeting.address))
         self.reading.pop(greeting, None)
         self._open.discard(greeting)
+        self._counted(self.settings.name, "handshakes")
+        if greeting.stream.is_resumed:
+            self._counted(self.settings.name, "resumed")
+
+    def failed(self, greeting: Greeting, why: str) -> None:
+        """A handshake did not come to its end: count it, and tell of it now and then."""
+        self._counted(self.settings.name, "failures")
+        self._untold += 1
+        client = greeting.address[0] if isinstance(greeting.address, tuple) else "unix:"
+        name = self.settings.name
+        if self._log.isEnabledFor(logging.DEBUG):
+            self._log.debug("no TLS with %s on listener %s: %s", client, name, why)
+        elif monotonic() >= self._tell_at_s:
+            count, self._untold = self._untold, 0
+            self._tell_at_s = monotonic() + TOLD_EVERY_S
+            others = f" ({count} have failed since the last such line)" if count > 1 else ""
+            self._log.info("no TLS with %s on listener %s: %s%s", client, name, why, others)
 
     def refuse_plain(self, greeting: Greeting, data: bytes) -> None:
         """Somebody speaks HTTP without TLS: say so in the same way."""
@@ -65,7 +99,7 @@ class TlsFront(Front):
         if also_new:
             for each in self._older(self.reading, monotonic() - for_s):
                 if isinstance(each, Greeting):
-                    each.give_up_waiting()
+                    each.close()
 
 
 class Greeting:
@@ -91,20 +125,29 @@ class Greeting:
         except NotTls as error:
             self._front.refuse_plain(self, error.args[0])
         except (OSError, ValueError) as error:
-            client = self.address[0] if isinstance(self.address, tuple) else "unix:"
-            self._front.log.debug("no TLS with %s on listener %s: %s", client, self._front.settings.name, error)
+            if self.stream.has_heard:
+                self._front.failed(self, _reason(error))
             self.close()
 
     def give_up_waiting(self) -> None:
-        """The handshake took too long, or is no longer wanted."""
+        """The handshake took too long."""
+        if self.stream.has_heard:
+            self._front.failed(self, _TOO_LATE)
         self.close()
-
-    stop = give_up_waiting
 
     def close(self) -> None:
         """Close the connection. Idempotent."""
         self.stream.close()
         self._front.forget(self)
+
+    stop = close
+
+
+def _reason(error: OSError | ValueError) -> str:
+    """Return what OpenSSL or the kernel says, in words."""
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.replace("_", " ").lower()
+    return getattr(error, "strerror", None) or str(error)
 
 
 class CertifiedConnection(Connection):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -48,6 +49,10 @@ bind = 127.0.0.1:0
 tls-certificate = both.pem
 header-timeout = 300ms
 idle-timeout = 400ms
+
+[listener:counted]
+bind = 127.0.0.1:0
+tls-certificate = both.pem
 
 [listener:strict]
 bind = 127.0.0.1:0
@@ -427,6 +432,30 @@ def test_waiting_handshakes_hold_no_greenlet(house: SecureHouse) -> None:
         for client in clients:
             client.close()
     wait_until(lambda: held() == 0, "none that greets")
+
+
+def test_handshakes_are_counted_by_how_they_end(house: SecureHouse) -> None:
+    def told(listener: str = "counted") -> Any:
+        with RawClient(str(house.proxy.folder / "admin.sock")) as client:
+            document = json.loads(client.ask(get("/api/status", host="localhost")).body)
+        (found,) = [each for each in document["listeners"] if each["name"] == listener]
+        return found.get("tls")
+
+    assert told("plain") is None
+    context, session = client_context(), None
+    for _ in range(3):
+        with house.client("counted", context=context, session=session) as client:
+            assert client.ask(get("/")).status == 200
+            session = client.sock.session
+    with RawClient(house.address("counted")):
+        pass  # says nothing: no handshake
+    with RawClient(house.address("counted")) as other:
+        other.ask(get("/plain"))  # neither
+    for start in (b"\x16\x03\x01", b"\x16\x03\x01\x00\x05hello"):
+        with RawClient(house.address("counted")) as other:
+            other.send(start)  # leaves in the middle, or says what makes no sense
+    wait_until(lambda: sum(told().values()) == 7, "all of them")
+    assert told() == {"handshakes": 3, "resumed": 2, "failures": 2}
 
 
 def test_idle_connection_costs_no_more_than_18_kib(house: SecureHouse) -> None:

@@ -15,7 +15,7 @@ from greenproxy.observability.access_format import JSON_KEYS, combined_line
 from greenproxy.observability.error_log import LineFormatter
 from greenproxy.observability.error_pages import error_response
 from greenproxy.observability.metrics import Metrics
-from greenproxy.observability.names import statsd_gauges
+from greenproxy.observability.names import HANDSHAKES, statsd_gauges
 from greenproxy.observability.statsd import counts_of, timers_of
 from tests.observability.exchanges import exchange, proxied, request
 
@@ -37,12 +37,14 @@ def sent_metrics() -> dict[str, str]:
     metrics = Metrics()
     for status in (101, 200, 302, 404, 502):
         metrics.finished(proxied("<upstream>", status=status, retried=["<reason>"], reason="<reason>"))
+    for outcome in HANDSHAKES:
+        metrics.shaken("<listener>", outcome)
     snapshot = metrics.drain()
     types = dict.fromkeys(counts_of(snapshot), "counter") | dict.fromkeys(timers_of(snapshot), "timer")
     backend = BackendSettings(address=Address(host="blue", port=80), name="<backend>")
     settings = Settings(upstreams=(UpstreamSettings(name="<upstream>", backends=(backend,)),))
     types |= dict.fromkeys(statsd_gauges(settings).values(), "gauge")
-    return {name.replace("_upstream_", "<upstream>").replace("_backend_", "<backend>"): kind for name, kind in types.items()}
+    return {re.sub("_(upstream|backend|listener)_", r"<\1>", name): kind for name, kind in types.items()}
 
 
 def test_table_of_metrics_is_what_is_sent() -> None:
