@@ -229,8 +229,8 @@ class Stream:
         timer = self._timer
         if timer is None or seconds != self._timer_s or timer.active:
             timer = self._new_timer(seconds)
-        # again, not start: one that was stopped would go on with what was left of its time. update: libev counts from the time its
-        # loop last woke, which may be long ago.
+        # again, not start: one that was stopped would go on with what was left of its time. update: libev counts from the time
+        # its loop last woke, which may be long ago.
         timer.again(getcurrent().switch, _LATE, update=True)
         try:
             if get_hub().switch() is _LATE:

@@ -17,7 +17,7 @@ from greenproxy.errors import BodyTimeout, ProxyError, SendTimeout
 from greenproxy.messages import ClientAddress, Handler, Request, Response
 from greenproxy.net.recycler import Recycler
 from greenproxy.net.stream import Stream
-from greenproxy.protocol.http1 import HeadLimits
+from greenproxy.protocol.http1 import HeadLimits, RequestHead
 from greenproxy.server.http1 import Connection
 from greenproxy.server.serve import Funnel
 
@@ -68,6 +68,7 @@ class Front:
         self.idle: dict[Waiting, None] = {}  # between requests, or before the first
         self.reading: dict[Waiting, None] = {}  # in the middle of a head
         self.lingering: dict[Waiting, None] = {}  # closed for us, not yet for the client
+        self.recent: dict[int, tuple[bytes, RequestHead]] = {}  # by length, the head that came last and what it says
         self.requests = 0
         self.is_draining = False
         self._connection_closed = services.connection_closed

@@ -29,6 +29,7 @@ from greenproxy.server.body import ClientBody
 _PHRASES = {status.value: phrase(status).encode() for status in HTTPStatus}
 _LAST_CHUNK = last_chunk(b"")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_BODILESS = (204, 304)
 _UNDELIMITED = -1
 _CHUNKED = -2
 
@@ -103,7 +104,7 @@ class Reply:
         if not 200 <= response.status <= 599:
             raise AppError(f"{response.status} is not the status of an answer.")
         body = response.body
-        if self._has_no_body(response.status):
+        if self._is_head_request or response.status in _BODILESS:
             self._start(response, self._unsent(response), b"")
         elif isinstance(body, bytes):
             self._send_bytes(response, body)
@@ -126,9 +127,6 @@ class Reply:
         self.keep_alive = False
         self._is_close_delimited = True  # from here on the end of the connection is all that the client sees
         takeover(self.duplex())
-
-    def _has_no_body(self, status: int) -> bool:
-        return self._is_head_request or status in (204, 304)
 
     def _unsent(self, response: Response) -> int | None:
         """Return the framing in a head without a body: what a GET would have got, where that is known."""
