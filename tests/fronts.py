@@ -1,6 +1,6 @@
 """LoneFront: one http listener of the server room in this process, without a listening socket and without other rooms.
 
-with LoneFront(handler, idle_timeout_s=0.1) as front:
+with LoneFront(handler, idle_timeout_s=0.1) as front:  # and with tls=: clients have shaken hands
     client = front.connect()
     assert client.ask(get("/")).status == 200
     assert front.endings[0].reason == ""
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gevent import get_hub
+from gevent.ssl import SSLContext
 
 from greenproxy.config.settings import ListenerSettings
 from greenproxy.errors import ProxyError
@@ -24,8 +25,10 @@ from greenproxy.observability.error_pages import error_response
 from greenproxy.observability.metrics import Metrics
 from greenproxy.server.front import Front, Services
 from greenproxy.server.serve import Funnel
+from greenproxy.server.tls_front import TlsFront
 from tests.fakes import memory_logger
 from tests.hub import HubClient, connected, until
+from tests.tls_client import HubTlsSocket, client_context
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Ending:
 class LoneFront:
     """`endings` are the exchanges that were counted, `logged` is how many reached the access log, `log` the error log."""
 
-    def __init__(self, handler: Handler, **settings: Any) -> None:
+    def __init__(self, handler: Handler, tls: SSLContext | None = None, **settings: Any) -> None:
         self.endings: list[Ending] = []
         self.metrics = Metrics()
         self.logged = 0
@@ -51,7 +54,12 @@ class LoneFront:
         logger, self.log = memory_logger()
         self.recycler = Recycler()
         services = Services(self.recycler, Funnel(self._count, self._write, logger), self._page, self._closed)
-        self.front = Front(ListenerSettings(**{"name": "web", **settings}), handler, services)
+        listener = ListenerSettings(**{"name": "web", **settings})
+        self._is_secure = tls is not None
+        if tls is None:
+            self.front = Front(listener, handler, services)
+        else:
+            self.front = TlsFront(listener, handler, services, tls, self.metrics.shaken, logger)
         self._clients: list[HubClient] = []
         self._sweep: Any = None
 
@@ -82,6 +90,8 @@ class LoneFront:
         self._clients.append(client)
         self.accepted += 1
         self.front.accept(raw, peer.getsockname())
+        if self._is_secure:
+            client.sock = HubTlsSocket(peer, client_context())
         return client
 
     @property

@@ -107,6 +107,30 @@ class TlsPeer:
         return b"".join(parts)
 
 
+class HubTlsSocket:
+    """A TLS client that looks like a socket of the hub. An end without a close_notify is a reset."""
+
+    def __init__(self, sock: HubSocket, context: ssl.SSLContext) -> None:
+        self._sock = sock
+        self.peer = TlsPeer(sock, context)
+        self.peer.shake_hands()
+        self.close = sock.close
+        self.settimeout = sock.settimeout
+        self.setsockopt = sock.setsockopt
+        self.sendall = self.peer.sendall
+
+    def recv(self, max_bytes: int) -> bytes:
+        """Return the next bytes, b"" behind a close_notify."""
+        try:
+            return self.peer.recv(max_bytes)
+        except ssl.SSLError as error:
+            raise ConnectionResetError(str(error)) from None
+
+    def shutdown(self, _how: int) -> None:
+        """Say that nothing more comes."""
+        self._sock.sendall(self.peer.goodbye())
+
+
 class SecureClient(RawClient):
     """A RawClient over TLS. An end without a close_notify is a Cut that `was_reset`."""
 

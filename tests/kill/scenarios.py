@@ -232,6 +232,20 @@ SCENARIOS = [
         is_crowd_uploading=True,
         is_narrow=True,
     ),
+    Scenario(
+        "a body with a length, over TLS",
+        asking(get("/", "Content-Length: 10", method="POST") + b"01", b"2345", b"6789", method="POST"),
+        is_secure=True,
+    ),
+    Scenario(
+        "an error page for a slow client, over TLS",
+        asking_slowly(get()),
+        is_secure=True,
+        buffers=SMALL_BUFFERS,
+        has_long_pages=True,
+        middlewares=behind(refuses),
+        expected=((404, PAGE),),
+    ),
     Scenario("a second request behind the first", asking(get() + get(), answers=2), expected=((200, b"ok"),) * 2),
     Scenario(
         "what is left of a body that was refused",

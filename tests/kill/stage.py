@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import Any
 
 import gevent
 from gevent.event import Event
+from gevent.ssl import SSLContext
 
+from greenproxy.config.settings import ListenerSettings
 from greenproxy.errors import ProxyError
 from greenproxy.messages import Request, Response
 from greenproxy.middleware.chain import BoundMiddleware, chain
 from greenproxy.net.recycler import Recycler
 from greenproxy.net.resolver import Resolver
+from greenproxy.net.tls_contexts import context_of
 from greenproxy.observability.census import census
+from tests.authorities import Authority
 from tests.client import Answer, Cut, get
 from tests.fakes import memory_logger
 from tests.fronts import LoneFront
@@ -65,7 +71,16 @@ class Scenario:
     refused: int = 0  # answers to what never became a request
     is_narrow: bool = False  # the kernel holds little between proxy and backend
     has_own_greenlets: bool = False  # middleware makes some, whose errors go to the hub
+    is_secure: bool = False  # clients speak TLS
     has_long_pages: bool = False  # error pages are longer than what the kernel holds between proxy and client
+
+
+@cache
+def _context() -> SSLContext:
+    """What the clients of this process are spoken to, where they speak TLS."""
+    with TemporaryDirectory() as folder:
+        pair = Authority(Path(folder)).issue("localhost")
+        return context_of(ListenerSettings(name="web", tls_certificate=(str(pair.certificate),), tls_key=(str(pair.key),)))
 
 
 class _LongPages(LoneFront):
@@ -93,7 +108,8 @@ class Stage:
             self.begun += 1
             return (self.edge.proxy if request.target in _OTHERS else handler)(request)
 
-        self.front = (_LongPages if scenario.has_long_pages else LoneFront)(counted, **scenario.front)
+        tls = _context() if scenario.is_secure else None
+        self.front = (_LongPages if scenario.has_long_pages else LoneFront)(counted, tls, **scenario.front)
         self.client: HubClient | None = None
         self._refused = 0
         self._end, self._room = Event(), Event()

@@ -18,7 +18,6 @@ EXCHANGE = "an exchange waits here"
 IN_THE_HUB = "in the hub: wakes somebody, and does not wait"
 IDLE = "between two exchanges"
 UNUSED = "nobody calls it in an exchange yet"
-TLS = "as its plain twin in net/stream.py, over TLS"
 LIFE = "in the life of a worker, not of an exchange: tests of its own room"
 
 #: What each place is. A new one fails the test until it stands here; one for exchanges also until a scenario comes to it.
@@ -51,10 +50,10 @@ TABLE: dict[str, str] = {
     "net/stream.py Stream.recv_into: self._wait_readable": UNUSED,
     "net/stream.py Stream.wait_writable: self._wait_writable": EXCHANGE,
     "net/stream.py Stream.wait_writable_or: self.wait_writable": EXCHANGE,
-    "net/tls.py TlsStream._send_rest: self.wait_writable": TLS,
-    "net/tls.py TlsStream.recv: self._wait_readable": TLS,
+    "net/tls.py TlsStream._send_rest: self.wait_writable": EXCHANGE,
+    "net/tls.py TlsStream.recv: self._wait_readable": EXCHANGE,
     "net/tls.py TlsStream.recv_into: self.recv": UNUSED,
-    "net/tls.py TlsStream.wait_writable: super().wait_writable": TLS,
+    "net/tls.py TlsStream.wait_writable: super().wait_writable": EXCHANGE,
     "proxy/attempt.py Attempt._receive: stream.recv_after_wait": EXCHANGE,
     "proxy/reverse.py ReverseProxy._try_with_upload: uploads.wait": EXCHANGE,
     "proxy/tunnel.py Tunnel.__call__: upwards.get": EXCHANGE,
