@@ -19,7 +19,7 @@ GRACE_S = 5.0  # to notice that a client has left, to end a health check, to wai
 LONGEST_PATH = 107  # of a Unix socket, sun_path
 _RECYCLED = "_Runner"
 #: What comes with the first use and stays: the threads that write the access log and look up names.
-_WITH_FIRST_USE = {"greenlets: _WorkerGreenlet": 2, "watchers: fork": 2}
+WITH_FIRST_USE = {"greenlets: _WorkerGreenlet": 2, "watchers: fork": 2}
 #: Not compared: the recycled ones are judged by who is idle, and a listener that pauses comes back with another watcher than
 #: the one from before the count began. All watchers together are compared.
 _NOT_COMPARED = {f"greenlets: {_RECYCLED}", "watchers: io"}
@@ -74,7 +74,7 @@ class Ledger:
                 self._before[held["pid"]] = now
             before = self._before[held["pid"]]
             for what, count in now.items():
-                more = count - max(before.get(what, 0), _WITH_FIRST_USE.get(what, 0))
+                more = count - max(before.get(what, 0), WITH_FIRST_USE.get(what, 0))
                 if more > 0:
                     left[what] = more
         return left

@@ -3,70 +3,89 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 import time
 
-from tests.soak.cases import CASES
+from greenproxy.config.errors import BadValue
+from greenproxy.config.values import parse_duration_s
+from tests.soak.cases import CASES, Case
+from tests.soak.show import as_data, lines
 from tests.soak.stage import Stage
-from tests.soak.tally import Report
+from tests.soak.terrain import LEAKS
 
-_TITLES = "clients       answers  failed      MB    median      99 %   slowest   closed: told, idle"
+_HELD, _WRONG, _NOT_JUDGED = 0, 1, 2
 
 
-def main() -> int:
-    """Run what the command line asks for; return 0 when everything held, 1 when not."""
-    options = _parser().parse_args()
-    if options.list or not options.case:
+def main(arguments: list[str] | None = None) -> int:
+    """Run what the command line asks for; return 0 when everything held, 1 when not, 2 when nothing was judged."""
+    options = _parser().parse_args(arguments)
+    if options.list:
         for case in CASES.values():
             print(f"{case.name:18s}{case.full_s:5g} s  {case.does}")
-        return 0 if options.list else 2
-    case = CASES[options.case]
+        return _HELD
+    try:
+        return _run(CASES[options.case], options)
+    except AssertionError as error:
+        print(f"WRONG: {error}", file=sys.stderr)
+        return _WRONG
+    except KeyboardInterrupt:
+        print("interrupted: everything is ended, nothing was judged", file=sys.stderr)
+        return _NOT_JUDGED
+
+
+def _run(case: Case, options: argparse.Namespace) -> int:
     began_s = time.monotonic()
+    told = sys.stderr if options.json else sys.stdout
 
     def say(line: str) -> None:
-        print(f"{time.monotonic() - began_s:7.2f} s  {line}", flush=True)
+        print(f"{time.monotonic() - began_s:7.2f} s  {line}", file=told, flush=True)
 
-    print(f"{case.name}: {case.does}")
-    stage = case.full(options.seconds, options.clients, say)
-    print()
-    _print_end(stage)
-    return 0 if stage.verdict.is_right else 1
+    seconds = options.seconds or case.full_s
+    print(f"{case.name}, {seconds:g} s: {case.does}", file=told, flush=True)
+    stage = case.full(seconds, options.clients, say, options.leak)
+    if options.json:
+        print(json.dumps(as_data(stage, case.name, time.monotonic() - began_s), indent=2))
+    else:
+        print("", *lines(stage), sep="\n")
+    return _status(stage)
+
+
+def _status(stage: Stage) -> int:
+    rows = stage.verdict.rows
+    if not stage.verdict.is_right:
+        return _WRONG
+    shutil.rmtree(stage.folder)
+    return _NOT_JUDGED if rows and not any(row.was_judged for row in rows) else _HELD
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/soak", description="Puts load on a proxy while things happen to it.")
     parser.add_argument("--list", action="store_true", help="print the cases and what they do")
-    parser.add_argument("--case", choices=list(CASES), help="the case to run")
-    parser.add_argument("--seconds", type=float, default=0.0, help="how long (default: the case's own full time)")
-    parser.add_argument("--clients", type=float, default=1.0, help="how many clients, as a factor (default 1)")
+    parser.add_argument("--case", choices=list(CASES), default="mixed", metavar="NAME", help="the case to run (default: mixed)")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--seconds", type=_positive, default=0.0, help="how long (default: the case's own full time)")
+    length.add_argument("--time", type=_duration, dest="seconds", metavar="TIME", help="the same with a unit: 10m, 24h")
+    parser.add_argument("--clients", type=_positive, default=1.0, help="how many clients, as a factor (default 1)")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON; the rest goes to standard error")
+    told = "make mixed leak this with each request that is meant for it, to see that it notices; may be given again"
+    parser.add_argument("--leak", choices=LEAKS, action="append", default=[], help=told)
     return parser
 
 
-def _print_end(stage: Stage) -> None:
-    for report in stage.verdict.reports:
-        _print_report(report)
-    for figures in stage.verdict.figures:
-        print(figures)
-    if stage.verdict.is_right:
-        shutil.rmtree(stage.folder)
-        print("everything held")
-        return
-    print(f"WRONG; the files are in {stage.folder}")
-    for line in stage.verdict.wrongs():
-        print(f"  {line}")
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not more than 0")
+    return value
 
 
-def _print_report(report: Report) -> None:
-    print(_TITLES)
-    for kind, tally in sorted(report.tallies.items()):
-        median, most = tally.within_s(0.5) * 1000, tally.within_s(0.99) * 1000
-        times = f"{median:7.1f} ms{most:7.1f} ms{tally.slowest_s * 1000:7.1f} ms"
-        print(
-            f"{kind:12s}{tally.requests:9d}{tally.failed:8d}{tally.received / 1e6:8.1f}{times}{tally.told:12d}, {tally.idle_ends}"
-        )
-    print(f"all: {report.requests} answers, {report.failure_count} failed, longest silence {report.longest_silence_s:.2f} s")
-    print()
+def _duration(text: str) -> float:
+    try:
+        return _positive(str(parse_duration_s(text)))
+    except BadValue as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
 
 - `echo`, with `?s=1.5`: the id, so many seconds later;
 - `upload`: the id with SHA-256 and length of the request's body;
-- `download`, with `?size=BYTES&rate=BYTES_PER_S&chunked=1`: so much of the id's stream (rate 0: as fast as it goes).
+- `download`, with `?size=BYTES&rate=BYTES_PER_S&chunked=1`: so much of the id's stream (rate 0: as fast as it goes);
+- what goes wrong on purpose, and tunnels, stand in `tests/soak/faults.py`.
 
 `/healthz` is for health checks, `/busy` says how many requests are in work here, `/whose/ID` which worker brought that one (0:
 none that said so in `X-Worker`).
@@ -23,6 +24,7 @@ from urllib.parse import parse_qs
 import gevent
 from gevent.server import StreamServer
 
+from tests.soak.faults import FAULTS
 from tests.soak.known import PERIOD_BYTES, echo_of, receipt, stretch
 from tests.soak.reading import Ended, Head, Reader
 
@@ -123,6 +125,7 @@ ANSWERS: dict[str, Callable[[Any, Reader, Head, str, dict[str, str]], None]] = {
     "echo": echo,
     "upload": upload,
     "download": download,
+    **FAULTS,
 }
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.soak import changes, chaos, endings, guests
+from tests.soak import changes, chaos, endings, guests, mixed
 from tests.soak.stage import Stage
 
 
@@ -31,10 +31,10 @@ class Case:
         self.run(stage)
         return stage
 
-    def full(self, seconds: float, factor: float, say: Callable[[str], None]) -> Stage:
-        """Run the full form and return what it found out. The folder goes away when everything held."""
+    def full(self, seconds: float, factor: float, say: Callable[[str], None], leaks: Sequence[str] = ()) -> Stage:
+        """Run the full form and return what it found out. Its folder stays, for whoever wants to look."""
         folder = Path(tempfile.mkdtemp(prefix=f"soak-{self.name}-"))
-        stage = Stage(folder, seconds or self.full_s, factor, say=say)
+        stage = Stage(folder, seconds, factor, say=say, leaks=leaks)
         self.run(stage)
         return stage
 
@@ -42,6 +42,7 @@ class Case:
 CASES = {
     case.name: case
     for case in (
+        Case("mixed", mixed.mixed, 0.0, 600.0),
         Case("reload", changes.reload, 4.0, 60.0),
         Case("retire", changes.retire, 1.0, 30.0),
         Case("upgrade", changes.upgrade, 1.0, 20.0),

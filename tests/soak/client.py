@@ -8,16 +8,17 @@ dies under a request is a failure, even without a byte of an answer (`stale`).
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import itertools
 import os
 import select
 import socket as plain_socket
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from gevent import socket
+from gevent import socket, ssl
 
 from tests.soak.known import echo_of, receipt, stretch
 from tests.soak.reading import Ended, Head, Malformed, Reader
@@ -27,6 +28,7 @@ _numbers = itertools.count()
 _nonce = os.urandom(4).hex()
 
 Check = Callable[[str, Iterator[bytes]], None]
+Target = Sequence[Any]  # host and port; with "tls" behind them clients speak TLS
 
 
 class Wrong(Exception):
@@ -41,10 +43,11 @@ class Wrong(Exception):
 class Client:
     """One client of one kind. `route` is the first part of its paths; failures and counts go to `report`."""
 
-    def __init__(self, report: Report, kind: str, target: tuple[str, int], route: str, *, timeout_s: float) -> None:
+    def __init__(self, report: Report, kind: str, target: Target, route: str, *, timeout_s: float) -> None:
         self.report = report
         self.kind = kind
-        self._target = target
+        self._target = (target[0], target[1])
+        self._is_secure = "tls" in target[2:]
         self._route = route
         self._timeout_s = timeout_s
         self._sock: Any = None
@@ -58,7 +61,7 @@ class Client:
 
     def echo(self, seconds: float = 0.0, *, began_s: float = 0.0, last: bool = False) -> bool:
         """Ask for the id, which the backend sends so much later. Returns whether it came."""
-        return self._exchange("echo", f"?s={seconds}" if seconds else "", _is_echo, began_s=began_s, last=last)
+        return self.exchange("echo", f"?s={seconds}" if seconds else "", _is_echo, began_s=began_s, last=last)
 
     def upload(self, size: int, *, is_chunked: bool, pause_s: float, sleep: Callable[[float], None]) -> bool:
         """Send a body in pieces, with pauses between them; what comes back must be its digest."""
@@ -80,14 +83,16 @@ class Client:
             _is_exactly(receipt(ident, wanted, size), body)
 
         framing = "Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {size}"
-        return self._exchange("upload", "", is_receipt, framing=framing, pieces=pieces())
+        return self.exchange("upload", "", is_receipt, framing=framing, pieces=pieces())
 
-    def download(self, size: int, rate: int, *, is_chunked: bool) -> bool:
-        """Ask for so many bytes of the id's stream, at that rate (bytes/s), and check each of them."""
+    def download(self, size: int, rate: int, *, is_chunked: bool, think: Callable[[int], object] | None = None) -> bool:
+        """Ask for so many bytes of the id's stream, at that rate (bytes/s), and check each of them; `think` at each piece."""
 
         def is_stream(ident: str, body: Iterator[bytes]) -> None:
             at = 0
             for piece in body:
+                if think is not None:
+                    think(len(piece))
                 for start in range(0, len(piece), 32768):
                     part = piece[start : start + 32768]
                     if part != stretch(ident, at, len(part)):
@@ -96,11 +101,11 @@ class Client:
             if at != size:
                 raise Wrong("cut", f"{at} of {size} bytes, as if that were all")
 
-        return self._exchange("download", f"?size={size}&rate={rate}{'&chunked=1' if is_chunked else ''}", is_stream)
+        return self.exchange("download", f"?size={size}&rate={rate}{'&chunked=1' if is_chunked else ''}", is_stream)
 
     # -------------------------------------------------------------- one exchange
 
-    def _exchange(
+    def exchange(
         self,
         what: str,
         query: str,
@@ -110,8 +115,10 @@ class Client:
         pieces: Iterable[bytes] = (),
         began_s: float = 0.0,
         last: bool = False,
+        statuses: Sequence[str] = ("200",),
     ) -> bool:
-        ident = f"{_nonce}{next(_numbers):x}"
+        """Ask for `what`, and return whether an answer came with one of `statuses`: with 200 one that `check` accepts."""
+        ident = self.new_ident()
         self.began_s = began_s or time.monotonic()
         before = 0
         try:
@@ -119,19 +126,27 @@ class Client:
             self._connect()
             before = self._reader.received
             self._phase = "send"
-            self._sock.sendall(self._head(f"{what}/{ident}{query}", ident, framing, last))
+            self._send_head(self._head(f"{what}/{ident}{query}", ident, framing, last))
             for piece in pieces:
                 self._sock.sendall(piece)
             self._phase = "head"
             answer = self._reader.head()
             self._phase = "body"
-            self._check(answer, ident, check)
+            self._check(answer, ident, check, statuses)
         except (Ended, Malformed, Wrong, OSError) as error:
             self._failed(ident, error, self._reader.received - before if self._phase != "connect" else 0)
             return False
         self.report.tally(self.kind).answered(time.monotonic() - self.began_s, self._reader.received - before)
         self._after(answer, last)
         return True
+
+    @staticmethod
+    def new_ident() -> str:
+        """Return an id that no other request has."""
+        return f"{_nonce}{next(_numbers):x}"
+
+    def _send_head(self, head: bytes) -> None:
+        self._sock.sendall(head)
 
     def _head(self, path: str, ident: str, framing: str, last: bool) -> bytes:
         """Return a request's head; one with a body is a POST."""
@@ -149,16 +164,35 @@ class Client:
             self._worker, self._is_used = 0, False
             self._sock = socket.create_connection(self._target, self._timeout_s)
             self._sock.setsockopt(plain_socket.IPPROTO_TCP, plain_socket.TCP_NODELAY, 1)
+            if self._is_secure:
+                self._sock = _context().wrap_socket(self._sock, server_hostname="localhost")
             self._reader = Reader(self._sock)
 
     def sees_the_end(self, within_s: float = 0.0) -> bool:
         """Return whether the proxy has closed the connection while nothing was asked."""
-        return self._sock is not None and bool(select.select([self._sock.fileno()], [], [], within_s)[0])
+        if self._sock is None or not select.select([self._sock.fileno()], [], [], within_s)[0]:
+            return False
+        return not self._is_secure or self._sees_the_end_of_tls()
 
-    def _check(self, answer: Head, ident: str, check: Check) -> None:
+    def _sees_the_end_of_tls(self) -> bool:
+        """Return whether what came is an end; tickets for later sessions come behind the handshake, and are none."""
+        self._sock.settimeout(0.0)
+        try:
+            self._sock.recv(1)
+        except ssl.SSLWantReadError:
+            self._sock.settimeout(self._timeout_s)
+            return False
+        except OSError:
+            pass  # a reset is an end as well
+        return True
+
+    def _check(self, answer: Head, ident: str, check: Check, statuses: Sequence[str]) -> None:
         self._worker = int(answer.fields.get("x-worker", self._worker))
         status = answer.first[1]
-        if status != "200":
+        if status != "200" and status in statuses:
+            self._check_error(answer, ident)
+            return
+        if status not in statuses:
             with contextlib.suppress(Ended, OSError, Malformed):
                 raise Wrong(f"status {status}", b"".join(self._reader.body(answer))[:200].decode("latin-1"))
             raise Wrong(f"status {status}")
@@ -167,6 +201,13 @@ class Client:
         check(ident, self._reader.body(answer))
         if self._reader.has_bytes():
             raise Wrong("malformed", "bytes behind the answer")
+
+    def _check_error(self, answer: Head, ident: str) -> None:
+        """An error that was asked for: of the backend with our id, or of the proxy with none."""
+        if answer.fields.get("x-id", ident) != ident:
+            raise Wrong("mixed", f"asked for {ident}, got the error of {answer.fields['x-id']}")
+        for _ in self._reader.body(answer):
+            pass
 
     def _after(self, answer: Head, last: bool) -> None:
         self._is_used = True
@@ -198,6 +239,15 @@ class Client:
         if self._sock is not None:
             self._sock.close()
             self._sock = None
+
+
+@functools.cache
+def _context() -> Any:
+    """Return what clients speak TLS with: who answers is seen by what it answers."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _told(error: Exception) -> tuple[str, str]:

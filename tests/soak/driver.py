@@ -3,8 +3,8 @@
 `python -m tests.soak.driver SPEC.json` runs until TERM; then every client finishes what it is at. Twice a second, and at the
 end, the report so far replaces the file that the specification names. The specification:
 
-    {"report": PATH, "targets": [["127.0.0.1", 8080]], "routes": ["plain", "stamped"], "timeout_s": 30,
-     "mix": [{"kind": "keepalive", "clients": 8}, {"kind": "open", "rate": 100, "clients": 80}, ...]}
+    {"report": PATH, "targets": [["127.0.0.1", 8080], ["127.0.0.1", 8443, "tls"]], "routes": ["plain", "stamped"],
+     "timeout_s": 30, "mix": [{"kind": "keepalive", "clients": 8}, {"kind": "open", "rate": 100, "clients": 80}, ...]}
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from gevent.event import Event
 from gevent.pool import Group
 
 from tests.soak.client import Client
+from tests.soak.habits import HABITS
+from tests.soak.rough import RoughClient
 from tests.soak.tally import Report
 
 _TELL_EVERY_S = 0.5
@@ -49,14 +51,12 @@ class Load:
         self._greenlets = Group()
         self._number = itertools.count()
 
-    def client(self, kind: str) -> Client:
+    def client(self, kind: str) -> RoughClient:
         """Return a new client, which has the next target and the next route."""
         number = next(self._number)
         targets, routes = self._spec["targets"], self._spec["routes"]
-        host, port = targets[number % len(targets)]
-        return Client(
-            self.report, kind, (host, port), routes[number // len(targets) % len(routes)], timeout_s=self._spec["timeout_s"]
-        )
+        route = routes[number // len(targets) % len(routes)]
+        return RoughClient(self.report, kind, targets[number % len(targets)], route, timeout_s=self._spec["timeout_s"])
 
     def spawn(self, run: Callable[..., None], *arguments: Any) -> None:
         """Run something that `finish` waits for."""
@@ -165,7 +165,7 @@ def bulk(_load: Load, client: Client, entry: Entry) -> None:
     client.close()
 
 
-KINDS: dict[str, Callable[[Load, Client, Entry], None]] = {
+KINDS: dict[str, Callable[[Load, RoughClient, Entry], None]] = {
     "keepalive": keepalive,
     "fresh": fresh,
     "thinking": thinking,
@@ -174,6 +174,7 @@ KINDS: dict[str, Callable[[Load, Client, Entry], None]] = {
     "download": download,
     "once": once,
     "bulk": bulk,
+    **HABITS,
 }
 
 
@@ -183,7 +184,7 @@ def open_loop(load: Load, entry: Entry) -> None:
     """
     idle = [load.client("open") for _ in range(entry["clients"])]
 
-    def ask(client: Client, due_s: float) -> None:
+    def ask(client: RoughClient, due_s: float) -> None:
         client.echo(began_s=due_s)
         idle.append(client)
 

@@ -41,7 +41,7 @@ class RunningLoad(Process):
     """Clients of `mix` on the addresses `targets`, over the routes `routes` in turn, from when the block is entered."""
 
     def __init__(
-        self, folder: Path, targets: Sequence[tuple[str, int]], mix: Mix, routes: Sequence[str] = ("plain", "stamped")
+        self, folder: Path, targets: Sequence[Sequence[Any]], mix: Mix, routes: Sequence[str] = ("plain", "stamped")
     ) -> None:
         folder.mkdir()
         self._report = folder / "report.json"

@@ -54,6 +54,11 @@ class Reader:
         """Return whether there are bytes behind the last message."""
         return bool(self._left)
 
+    def some(self) -> bytes:
+        """Return the next bytes, whatever they are. Raises Ended when there are none any more."""
+        data, self._left = self._left or self._more(), b""
+        return data
+
     def head(self) -> Head:
         """Return the next head. Raises Ended when the connection ends before it is whole."""
         while b"\r\n\r\n" not in self._left:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.processes import Process, Proxy, children_of, is_running
+from tests.soak.drift import Row
 from tests.soak.figures import Figures, take
 from tests.soak.load import Mix, everything
 from tests.soak.site import Site, backends
@@ -32,20 +34,26 @@ class Verdict:
     checks: list[Check] = field(default_factory=list)
     figures: list[Figures] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    was_interrupted: bool = False
 
     @property
     def is_right(self) -> bool:
         """Return whether everything held, and there was something that could fail."""
-        return bool(self.checks) and all(check.is_right for check in self.checks)
+        return bool(self.checks) and all(check.is_right for check in self.checks) and not any(row.is_wrong for row in self.rows)
 
     def wrongs(self) -> list[str]:
         """Return what did not hold."""
-        return [f"{check.what}: {check.figure}" for check in self.checks if not check.is_right]
+        wrong = [f"{check.what}: {check.figure}" for check in self.checks if not check.is_right]
+        return wrong + [f"{row.what}: {row.verdict}" for row in self.rows if row.is_wrong]
 
 
 @dataclass
 class Stage:
-    """The folder of one run, its length in seconds, the number of clients as a factor, and whether this is the short form."""
+    """The folder of one run, its length in seconds, the number of clients as a factor, and whether this is the short form.
+
+    `leaks` are what a case that looks for drift is to lose on purpose, and `leak_sizes` how much of it (`tests.soak.terrain`).
+    """
 
     folder: Path
     seconds: float
@@ -53,6 +61,8 @@ class Stage:
     is_short: bool = False
     say: Callable[[str], None] = lambda _line: None
     verdict: Verdict = field(default_factory=Verdict)
+    leaks: Sequence[str] = ()
+    leak_sizes: Mapping[str, Any] = field(default_factory=dict)
 
     @contextmanager
     def proxy(self, **process: str) -> Iterator[tuple[Site, Proxy, list[int]]]:

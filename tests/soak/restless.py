@@ -1,0 +1,130 @@
+"""Restless: a proxy that is upgraded once, then reloaded again and again, and that loses a worker now and then.
+
+Its workers do not live long, so those of one generation are compared with those of the others at the same age: just before
+the next reload.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import random
+import signal
+import time
+from collections import defaultdict
+from collections.abc import Callable
+
+from tests.processes import Proxy, children_of
+from tests.soak.changes import DONE, REFUSED, UNDONE, next_master
+from tests.soak.drift import Point, Row, judge, windows
+from tests.soak.figures import descriptors, memory_bytes
+from tests.soak.watch import MASTER_DESCRIPTORS, MEMORY, MIB, settling
+
+WORKERS = 2
+_PATIENCE_S = 90.0
+_MOST_KILLS = 20
+_FEWEST_GENERATIONS = 6
+
+
+class Restless:
+    """Acts on the proxy about every `between_s` seconds. `wrong` says what did not come out as it should."""
+
+    def __init__(self, proxy: Proxy, between_s: float, say: Callable[[str], None], *, has_upgrade: bool) -> None:
+        self.master = proxy.pid
+        self.kills: dict[int, float] = {}
+        self.reloads = 0
+        self.upgrades = 0
+        self.wrong: list[str] = []
+        self.series: dict[str, list[Point]] = defaultdict(list)
+        self._proxy = proxy
+        self._between_s = between_s
+        self._say = say
+        cycle = itertools.cycle([self._reload, self._reload, self._kill, self._reload, self._reload])
+        self._acts = itertools.chain([self._upgrade] if has_upgrade else [], cycle)
+        self._begun_s = time.monotonic()  # what was done last
+        self._is_under_way = False
+        self._born: set[int] = set()  # the workers after that
+        self._is_of_age = False  # they all came with one reload
+
+    def turn(self) -> None:
+        """Do what is due, unless what was done before has not come to its end."""
+        now_s = time.monotonic()
+        if self._is_under_way:
+            if self.is_settled():
+                self._is_under_way = False
+                self._born = set(self.workers())
+            elif now_s > self._begun_s + self._between_s + _PATIENCE_S:
+                self._expect(False, "what was done last did not come to its end")
+                self._is_under_way = False
+        elif now_s >= self._begun_s + self._between_s:
+            self._take(now_s)
+            self._begun_s, self._is_under_way = now_s, True
+            next(self._acts)()
+
+    def is_settled(self) -> bool:
+        """Return whether every reload has ended, and only its own workers are left."""
+        log = self._proxy.log()
+        is_done = log.count(f"info: {DONE}: ") + log.count(f"error: {REFUSED}") + log.count(f"error: {UNDONE}") >= self.reloads
+        return is_done and len(self.workers()) == WORKERS
+
+    def workers(self) -> list[int]:
+        """Return the process ids of its workers."""
+        return children_of(self.master)
+
+    def finish(self) -> None:
+        """Wait for what was begun, and see how all reloads came out."""
+        end_s = time.monotonic() + _PATIENCE_S
+        while not self.is_settled() and time.monotonic() < end_s:
+            time.sleep(0.05)
+        done = self._proxy.log().count(f"info: {DONE}: ")
+        self._expect(done == self.reloads, f"{done} of {self.reloads} reloads are done")
+        self._expect(len(self.workers()) == WORKERS, f"workers at the end: {len(self.workers())}")
+
+    def _take(self, now_s: float) -> None:
+        """Note how big the master is, and its workers if they are as old as those of other generations were."""
+        if self._born and self._is_of_age:
+            sizes = [memory_bytes(pid) for pid in self._born]
+            self.series["workers of the same age, memory"].append((now_s, sum(sizes) / len(sizes)))
+        self.series["reloaded master memory"].append((now_s, memory_bytes(self.master)))
+        self.series["reloaded master descriptors"].append((now_s, descriptors(self.master)))
+
+    def _reload(self) -> None:
+        os.kill(self.master, signal.SIGHUP)
+        self.reloads += 1
+        self._is_of_age = True
+
+    def _kill(self) -> None:
+        if len(self.kills) >= _MOST_KILLS:
+            self._reload()
+            return
+        victim = random.choice(self.workers())
+        self.kills[victim] = time.monotonic()
+        self._is_of_age = False
+        self._say(f"worker {victim} is killed")
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(victim, signal.SIGKILL)
+
+    def _upgrade(self) -> None:
+        old = self.master
+        self.master = next_master(self._proxy, old, "the new program is ready")
+        self.upgrades += 1
+        self._say(f"master {self.master} has followed {old}")
+
+    def _expect(self, is_right: bool, otherwise: str) -> None:
+        if not is_right:
+            self.wrong.append(otherwise)
+            self._say(f"WRONG {otherwise}")
+
+    def rows(self, begun_s: float) -> list[Row]:
+        """Return the rows of what was seen from `begun_s` on."""
+        found = []
+        for what, points in self.series.items():
+            judged = [point for point in points if point[0] >= begun_s]
+            if what.endswith("memory"):
+                span_s = judged[-1][0] - judged[0][0] if judged else 0.0
+                bound = settling(MEMORY, span_s)
+                found.append(judge(what, windows(judged), bound, "MiB", scale=MIB, decimals=1, fewest=_FEWEST_GENERATIONS))
+            else:
+                found.append(judge(what, windows(judged, 0.25), MASTER_DESCRIPTORS, fewest=_FEWEST_GENERATIONS))
+        return found
