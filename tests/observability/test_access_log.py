@@ -88,6 +88,25 @@ def test_full_batch_is_written_at_once(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(file.read_bytes().splitlines()) == 20
 
 
+def test_a_thousand_lines_are_one_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_FLUSH_EVERY_S", 0.01)
+    log = AccessLog(str(tmp_path / "access.log"), "json", LOG)
+    written: list[int] = []
+    original = os.write
+
+    def write(descriptor: int, data: memoryview) -> int:
+        written.append(len(data))
+        return original(descriptor, data)
+
+    monkeypatch.setattr(os, "write", write)
+    log.start()
+    for n in range(1000):
+        log.write(numbered(n))
+    until(lambda: written)
+    log.close()
+    assert len(written) == 1
+
+
 def test_existing_file_is_appended_to(tmp_path: Path) -> None:
     file = tmp_path / "access.log"
     file.write_text("before\n")
