@@ -95,7 +95,7 @@ class Outgoing:
             # HTTP/1.0 without a Host, host-header = backend, or a middleware's change
             lines = [b"Host: " + host, *[line for line in self._fields(raw) if line[:5].lower() != b"host:"]]
         block = raw.forwarded if lines is None and raw is not None else b"\r\n".join([*(lines or ()), b""])
-        return b"%b %b HTTP/1.1\r\n%b%b\r\n" % (method, target, block, self._own)
+        return b"".join((method, b" ", target, b" HTTP/1.1\r\n", block, self._own, b"\r\n"))  # half of what formatting takes
 
     def collect(self, most_bytes: int) -> None:
         """Take more of the body, until all of it is held or `most_bytes` are at hand.
