@@ -23,7 +23,7 @@ from tests.processes import wait_until
 from tests.running import RunningProxy
 from tests.scripted import ScriptedBackend
 from tests.scripts import Connection, answer, expect_head, expect_request, hang, send
-from tests.tls_client import SecureClient, client_context
+from tests.tls_client import SecureClient, TlsPeer, client_context
 
 INI = """
 [greenproxy]
@@ -383,6 +383,35 @@ def test_client_that_leaves_in_its_upload_is_logged_as_gone(house: SecureHouse) 
         client.send(post("/leaves", b"x" * 100)[:-50])
         wait_until(lambda: house.backend.requests, "the head at the backend")
     assert house.proxy.entry("/leaves")["reason"] == "client-gone"
+
+
+def half_closed(house: SecureHouse, request: bytes, version: ssl.TLSVersion | None = None) -> TlsPeer:
+    """Return a client that has asked and ended its half with a close_notify; the connection itself stays open."""
+    sock: Any = socket.create_connection(house.address(), 15.0)
+    peer = TlsPeer(sock, client_context(version=version))
+    peer.shake_hands()
+    sock.sendall(peer.encrypt(request) + peer.goodbye())
+    return peer
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_client_that_ends_its_half_is_answered(house: SecureHouse, version: ssl.TLSVersion) -> None:
+    peer = half_closed(house, get("/half", "Connection: close"), version)
+    with peer.sock:
+        assert peer.read_all().startswith(b"HTTP/1.1 200")
+
+
+def test_half_a_head_that_ends_with_a_close_notify_is_no_request(house: SecureHouse) -> None:
+    peer = half_closed(house, b"GET / HT")
+    with peer.sock:
+        assert peer.read_all() == b""
+    assert house.backend.requests == []
+
+
+def test_half_a_body_that_ends_with_a_close_notify_is_a_client_that_left(house: SecureHouse) -> None:
+    peer = half_closed(house, get("/half-a-body", "Content-Length: 9", method="PUT") + b"1234")
+    with peer.sock:
+        assert house.proxy.entry("/half-a-body")["reason"] == "client-gone"
 
 
 # ------------------------------------------------------------------ abuse

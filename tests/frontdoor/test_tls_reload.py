@@ -17,7 +17,7 @@ import pytest
 from tests.authorities import Authority, Pair, openssl
 from tests.client import get
 from tests.frontdoor.guests import Gunicorn
-from tests.processes import ROOT, Proxy, wait_until
+from tests.processes import ROOT, Proxy, is_running, wait_until
 from tests.tls_client import SecureClient, client_context
 
 INI = """
@@ -49,6 +49,7 @@ class Site:
         """Put a pair where the configuration names it, as certificate clients do: key first, each in one step."""
         for source, name in ((pair.key, "web.key"), (pair.certificate, "web.pem")):
             shutil.copy(source, self.folder / "new")
+            (self.folder / "new").chmod(0o600)
             os.replace(self.folder / "new", self.folder / name)
 
     def serial(self, port: int) -> str:
@@ -163,6 +164,22 @@ def test_hup_with_a_broken_pair_is_refused_with_the_line(site: Site) -> None:
         assert proxy.stop() == 0
 
 
+def test_another_program_takes_over_without_a_failed_request(site: Site) -> None:
+    with Proxy(INI.replace("access-log = off", "access-log = off\npid-file = proxy.pid"), site.folder) as proxy:
+        port = proxy.port()
+        with load(site, port) as failures:
+            wanted = serial_of(site.renew())
+            proxy.send(signal.SIGUSR2)
+            successor = int(proxy.wait_for_log(r"the new program starts \(pid (\d+)\)")[1])
+            proxy.wait_for_log("the new program is ready")
+            assert proxy.stop() == 0
+            proxy.wait_for_log(rf"goes on alone \(pid {successor}\)")
+            assert site.serial(port) == wanted
+        assert failures == []
+        os.kill(successor, signal.SIGTERM)
+        wait_until(lambda: not is_running(successor), "the successor has stopped")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run workers as somebody else")
 def test_keys_are_read_by_the_master_alone(site: Site) -> None:
     (site.folder / "web.key").chmod(0o600)
@@ -171,6 +188,9 @@ def test_keys_are_read_by_the_master_alone(site: Site) -> None:
         assert site.serial(proxy.port()) == serial_of(site.pair)
         wait_until(lambda: "is replaced" in proxy.log(), "another worker")
         assert site.serial(proxy.port()) == serial_of(site.pair)
+        wanted = serial_of(site.renew())
+        assert (site.folder / "web.key").stat().st_mode & 0o077 == 0
+        wait_until(lambda: site.serial(proxy.port()) == wanted, "the new certificate")
         assert proxy.stop() == 0
 
 
