@@ -15,6 +15,7 @@ from gevent.ssl import SSLContext
 from greenproxy.config.settings import ListenerSettings
 from greenproxy.deadline import Patience
 from greenproxy.errors import ReadTimeout, SendTimeout
+from greenproxy.net import tls
 from greenproxy.net.tls import NotTls, TlsStream
 from greenproxy.net.tls_contexts import context_of
 from tests.authorities import Authority
@@ -55,6 +56,7 @@ def pair(context: SSLContext) -> Iterator[MakePair]:
             return stream, peer
 
         yield make
+        assert (tls._incoming.pending, tls._outgoing.pending) == (0, 0), "the next connection's call would find this"
 
 
 def take(stream: TlsStream, count: int) -> bytes:
@@ -294,6 +296,46 @@ def test_both_directions_are_safe_at_once(pair: MakePair) -> None:
     assert (received, up.get()) == (NOISE, NOISE)
 
 
+# ------------------------------------------------------------------ beside others
+
+
+def test_parts_of_records_of_several_connections_do_not_meet(pair: MakePair) -> None:
+    pairs = [pair() for _ in range(3)]
+    records = [peer.encrypt(b"of %d" % number) for number, (_, peer) in enumerate(pairs)]
+    for at in range(max(map(len, records))):
+        for record, (stream, peer) in zip(records, pairs, strict=True):
+            peer.sock.sendall(record[at : at + 1])
+            poll()
+            if at < len(record) - 1:
+                assert stream.recv_now(100) is None
+    assert [stream.recv(100, PATIENT) for stream, _ in pairs] == [b"of 0", b"of 1", b"of 2"]
+
+
+@pytest.mark.parametrize("rest", [b"", b"\x17\x03\x03\x00\x05hello" * 3])
+def test_what_comes_behind_the_end_of_one_connection_is_not_for_another(pair: MakePair, rest: bytes) -> None:
+    broken, its_peer = pair()
+    ended, other_peer = pair()
+    its_peer.sock.sendall(b"\x17\x03\x03\x00\x20" + bytes(32) + rest)
+    other_peer.sock.sendall(other_peer.goodbye() + rest)
+    with pytest.raises(ConnectionResetError):
+        broken.recv(100, PATIENT)
+    assert ended.recv(100, PATIENT) == b""
+    stream, peer = pair()
+    peer.sendall(b"hello")
+    assert stream.recv(100, PATIENT) == b"hello"
+
+
+def test_failed_handshake_leaves_nothing_for_the_next(pair: MakePair) -> None:
+    stream, peer = pair(shakes_hands=False)
+    peer.sock.sendall(b"\x16\x03\x01\x00\x05hello" + bytes(100))
+    poll()
+    with pytest.raises(ssl.SSLError):
+        stream.shake_hands()
+    stream, peer = pair()
+    peer.sendall(b"hello")
+    assert stream.recv(100, PATIENT) == b"hello"
+
+
 # ------------------------------------------------------------------ parking
 
 
@@ -354,6 +396,39 @@ def test_close_is_told(pair: MakePair) -> None:
     stream.send(b"bye")
     stream.close()
     assert peer.read_all() == b"bye"
+
+
+def test_close_goes_with_the_last_bytes_where_these_are_known(pair: MakePair) -> None:
+    stream, peer = pair()
+    stream.end_with_next_send()
+    stream.send(b"bye")
+    assert peer.read_all() == b"bye"
+    stream.close()
+    assert peer.sock.recv(100) == b""
+
+
+def test_last_bytes_that_wait_for_room_take_the_close_along(pair: MakePair) -> None:
+    stream, peer = pair(buffers=SMALL)
+    stream.send_now(NOISE)
+    stream.end_with_next_send()
+    sending = gevent.spawn(stream.send, b"bye", PATIENT)
+    received = b""
+    while not received.endswith(b"bye"):
+        received += peer.recv()
+    sending.get()
+    stream.close()
+    assert peer.recv() == b""
+
+
+def test_cut_is_no_end_though_one_was_to_come(pair: MakePair) -> None:
+    stream, peer = pair()
+    stream.end_with_next_send()
+    stream.break_off()
+    stream.send(b"half")
+    stream.close()
+    assert peer.recv(4) == b"half"
+    with pytest.raises(ssl.SSLEOFError):
+        peer.recv()
 
 
 def test_reset_is_not(pair: MakePair) -> None:
