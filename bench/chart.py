@@ -66,7 +66,7 @@ def _mark(proxy: str, x: float, y: float) -> str:
 
 def _legend(proxies: Sequence[str], y: float) -> list[str]:
     parts, x = [], float(_LEFT)
-    for proxy in proxies:
+    for proxy in (each for each in _LOOKS if each in proxies):
         parts += [_mark(proxy, x + 7, y - 4), f'<text x="{x + 20:.0f}" y="{y:.0f}">{escape(proxy)}</text>']
         x += 38 + 7.5 * len(proxy)
     return parts

@@ -26,6 +26,7 @@ from bench.targets import Launch, Place, launch
 from bench.usage import processor_s, settled_memory_bytes
 
 _SETTLE_S = 8.0
+_WARM_S = 0.5  # four times as long where many backends are to be dialled
 _WRONGS = (Trouble, Unreadable, OSError, HTTPException, subprocess.SubprocessError)
 Say = Callable[[str], None]
 
@@ -128,7 +129,7 @@ def _ready(ground: Ground, running: Running, seconds: float) -> None:
                 running.tls = spoken(running.address.secure)
         except _WRONGS as error:
             raise Trouble(f"it does not serve ({error}); it said: {ground.children.last_words(name)}") from error
-        cell.load.run(ground, running.address, min(0.5, seconds))
+        cell.load.run(ground, running.address, min(seconds, _WARM_S * (4 if cell.variant.backends > 10 else 1)))
 
 
 def _hold(ground: Ground, resources: ExitStack, running: Running) -> None:

@@ -113,7 +113,7 @@ def verdicts(data: Data) -> list[str]:
             lines.append(
                 f"- Against **{peer}**: {_listed('dearer', sorted(more, reverse=True))}; {_listed('cheaper', sorted(less))}."
             )
-    return [*lines, *_slower(data), *_bigger(data)]
+    return [*lines, *_slower(data), *_bigger(data), *_grown(data)]
 
 
 def _times(scenario: Data, peer: str, figure: str = "cpu_us") -> float | None:
@@ -149,6 +149,20 @@ def _bigger(data: Data) -> list[str]:
             if times is not None and times > 1:
                 lost.append(f"{name} than {peer} ({times:.2f} x)")
     return [f"- **More memory** in {', '.join(lost)}."] if lost else []
+
+
+def _grown(data: Data) -> list[str]:
+    lines = []
+    for name, scenario in _of_kind(data, GROWTH):
+        most = max(cell["at"] for cell in scenario["cells"].values())
+        found = [
+            f"{cell['proxy']} {each.ratio:.2f} x"
+            for label, each in _found(scenario).items()
+            if (cell := scenario["cells"][label])["at"] == most and each.ratio is not None
+        ]
+        if found:
+            lines.append(f"- With {most:,} {name} a request costs {', '.join(found)} of what it costs with few.")
+    return lines
 
 
 # ------------------------------------------------------------------ tables
