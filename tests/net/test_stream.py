@@ -260,6 +260,15 @@ def test_the_patience_begins_anew_with_each_wait(pair: MakePair) -> None:
         assert stream.recv(1, patience) == b"x"
 
 
+def test_a_reader_and_a_writer_of_one_patience_both_give_up(pair: MakePair) -> None:
+    stream, _ = pair(buffers=SMALL)
+    patience = Patience(0.02, ReadTimeout)
+    waiting = [gevent.spawn(stream.recv, 1, patience), gevent.spawn(stream.send, b"x" * MANY, patience)]
+    for each in waiting:
+        with pytest.raises(ReadTimeout):
+            each.get()
+
+
 def test_a_deadline_does_not_begin_anew(pair: MakePair) -> None:
     stream, peer = pair()
     deadline = Deadline.after(0.03, ReadTimeout)

@@ -7,6 +7,7 @@ import pytest
 from gevent.event import Event
 
 from greenproxy.messages import Request, Response
+from greenproxy.server.http1 import MOST_REMEMBERED_BYTES
 from tests.client import get, post
 from tests.fronts import MakeFront
 from tests.hub import poll, turns, until
@@ -91,6 +92,47 @@ def test_requests_are_counted(front: MakeFront) -> None:
     for _ in range(3):
         client.ask(get())
     assert it.front.requests == 3
+
+
+# ------------------------------------------------------------------ heads that come again
+
+
+def test_heads_of_one_length_are_not_taken_for_each_other(front: MakeFront) -> None:
+    it = front(say_target)
+    clients = [it.connect(), it.connect()]
+    targets = [f"/{n}" for n in (1, 2, 1, 2, 2)]
+    assert [client.ask(get(target)).body for target in targets for client in clients] == [
+        target.encode() for target in targets for _ in clients
+    ]
+
+
+def test_what_was_done_to_the_fields_of_a_head_is_not_seen_when_it_comes_again(front: MakeFront) -> None:
+    def handler(request: Request) -> Response:
+        seen = request.headers.get("x-user") or "nobody"
+        request.headers["x-user"] = "alice"
+        return Response(body=seen.encode())
+
+    client = front(handler).connect()
+    assert [client.ask(get()).body for _ in range(3)] == [b"nobody"] * 3
+
+
+def test_a_head_that_comes_again_without_its_body_waits_for_that(front: MakeFront) -> None:
+    it = front(lambda request: Response(body=request.body.read()))
+    client = it.connect()
+    answers = []
+    for body in (b"one", b"two", b"six"):
+        head = post("/", body)[: -len(body)]
+        client.send(head)
+        until(lambda: it.front.connections == 1 and not it.front.idle)
+        client.send(body)
+        answers.append(client.answer().body)
+    assert answers == [b"one", b"two", b"six"]
+
+
+def test_long_heads_are_not_remembered(front: MakeFront) -> None:
+    it = front(say_target)
+    it.connect().ask(get("/", "X-Long: " + "x" * MOST_REMEMBERED_BYTES))
+    assert it.front.recent == {}
 
 
 # ------------------------------------------------------------------ pipelining
