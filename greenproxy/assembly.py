@@ -61,7 +61,8 @@ _DOUBT_S = 1.0
 class House:
     """Everything that one worker runs. Make it in the worker, behind the fork; `start` serves, `stop` drains.
 
-    `layout` is the board's for these settings, made in the master. Without a board this worker knows of no others.
+    `layout` is the board's for these settings, made in the master. Without a board this worker knows of no others. `lane` is the
+    queue of each address that is this worker's own (`reuse-port`).
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class House:
         board: Board | None = None,
         layout: Layout | None = None,
         slot: int = 0,
+        lane: int | None = None,
         tls: Mapping[str, SSLContext] | None = None,
     ) -> None:
         self._settings = settings
@@ -82,7 +84,7 @@ class House:
             names, slot = names_of(settings), 0
             board = Board(slots=1, columns=len(names.all()))
             layout = board.layout(names.gauges, names.counters, names.verdicts)
-        self._board, self._layout, self._slot = board, layout, slot
+        self._board, self._layout, self._slot, self._lane = board, layout, slot, lane
         process = settings.process
         self._recycler = Recycler()
         self._metrics = Metrics()
@@ -118,7 +120,7 @@ class House:
         bound = [_bound(listener, sockets) for listener, sockets in listening if (listener.name, listener.protocol) in mine]
         self._shown = replace(self._settings, listeners=tuple(bound))
         if self._pulse.index is not None:
-            self._doors.share(self._board.seats.take(self._pulse.index))
+            self._doors.share(self._board.seats, self._pulse.index, self._lane)
         max_accept = 1 if self._settings.process.workers > 1 else 64
         for listener, sockets in listening:
             if listener.protocol == "admin":
@@ -289,7 +291,7 @@ class House:
 
 def _bound(listener: ListenerSettings, sockets: Sequence[socket.socket]) -> ListenerSettings:
     """Return a listener with the addresses of its sockets: port 0 is what the kernel made of it."""
-    names = [sock.getsockname() for sock in sockets]
+    names = dict.fromkeys(sock.getsockname() for sock in sockets)  # lanes have one name
     bind = [Address(host=name[0], port=name[1]) if isinstance(name, tuple) else Address(path=os.fsdecode(name)) for name in names]
     return replace(listener, bind=tuple(bind))
 

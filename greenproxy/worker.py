@@ -62,12 +62,16 @@ _stacks: Callable[[], list[str]] = format_run_info  # type: ignore[assignment]  
 
 
 class ProxyWorker(Worker):
-    """A worker of gunicorn's arbiter that serves a House. `slot` is its place on the board."""
+    """A worker of gunicorn's arbiter that serves a House. `slot` is its place on the board.
+
+    `lane` is its place among the workers of its configuration that are there to stay, None under plain gunicorn.
+    """
 
     _guest: ClassVar[Guest] = Guest()
     _siblings: ClassVar[list[ProxyWorker]] = []
     alive: bool
     slot: int
+    lane: int | None = None
     prepared: Prepared
     sockets: list[Any]
 
@@ -198,8 +202,9 @@ class ProxyWorker(Worker):
         settings = self.prepared.settings
         folder = settings.source.absolute().parent if settings.source else Path.cwd()
         sys.path[:] = module_path(folder)
-        board, layout = self.prepared.board, self.prepared.layout
-        self._house = House(settings, log=self._log, board=board, layout=layout, slot=self.slot, tls=self.prepared.tls)
+        prepared = self.prepared
+        board, layout, tls, lane = prepared.board, prepared.layout, prepared.tls, self.lane
+        self._house = House(settings, log=self._log, board=board, layout=layout, slot=self.slot, lane=lane, tls=tls)
         self._house.start([door.raw() for door in self.doors()])
         self._garbage.begin()
 
@@ -334,6 +339,12 @@ class ProxyWorker(Worker):
 
 class StandaloneWorker(ProxyWorker):
     """A worker whose master is ours, `greenproxy -c`."""
+
+    def __init__(self, age: int, ppid: int, sockets: list[Any], app: Any, timeout: float, cfg: Any, log: Any) -> None:
+        super().__init__(age, ppid, sockets, app, timeout, cfg, log)
+        if self.prepared.settings.process.reuse_port:
+            others = [worker for worker in ProxyWorker._siblings if worker is not self and worker.app is app]
+            self.lane = free_slot(each.lane for each in others if each.lane is not None and not each.is_leaving)
 
     def prepare(self) -> Prepared:
         """Return what the master has prepared for all workers."""

@@ -41,7 +41,7 @@ MIDDLEWARE = (
     "tracing",
 )
 
-_PROCESS = ("reuse-port",)
+_PROCESS: tuple[str, ...] = ()
 
 _LISTENER = (
     "allow",

@@ -26,7 +26,15 @@ from greenproxy.config.user_code import try_middlewares
 
 #: The fields of [greenproxy] as `--help` groups them.
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "Workers": ("workers", "worker_connections", "worker_timeout_s", "max_requests", "max_requests_jitter", "backlog"),
+    "Workers": (
+        "workers",
+        "worker_connections",
+        "worker_timeout_s",
+        "max_requests",
+        "max_requests_jitter",
+        "backlog",
+        "reuse_port",
+    ),
     "Process": ("graceful_timeout_s", "reload_timeout_s", "pid_file", "user", "group"),
     "Logs": ("access_log", "access_log_format", "error_log", "log_level"),
     "Metrics": ("statsd", "statsd_prefix", "statsd_tags"),

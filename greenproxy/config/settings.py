@@ -49,6 +49,7 @@ class ProcessSettings:
     max_requests: int = knob(0, "requests after which a worker is replaced by a fresh one")
     max_requests_jitter: int = knob(0, "a random number up to this is added to max-requests, per worker")
     backlog: int = knob(2048, "connections that may wait in the kernel, per address")
+    reuse_port: bool = knob(False, "whether each worker has a queue of its own, which the kernel fills, per TCP address")
     graceful_timeout_s: float = knob(30.0, "how long requests in flight may take to finish on stop")
     reload_timeout_s: float = knob(600.0, "how long requests in flight may take to finish in workers that were replaced")
     access_log: str = knob("-", "a file, - for standard output, or off")

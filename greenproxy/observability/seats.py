@@ -104,8 +104,6 @@ class Seat:
                 workers += 1
         return clients, workers
 
-    def lanes_of_others(self) -> tuple[set[int], bool]:
-        """Return the lanes that others have for their own, and whether any of them has none."""
-        self._look_around()
-        lanes = [int(self._numbers[at + _LANE]) for at in self._others if self._numbers[at] >= 0]
-        return {lane for lane in lanes if lane >= 0}, any(lane < 0 for lane in lanes)
+    def lanes_of_others(self) -> list[int]:
+        """Return the lanes of the others that accept, -1 for each that has none."""
+        return [int(self._numbers[at + _LANE]) for at in self._others if self._numbers[at] >= 0]

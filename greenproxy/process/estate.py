@@ -16,7 +16,18 @@ from greenproxy.process.admin_listener import ADMIN, admin_listener
 from greenproxy.process.announcements import announce_upstreams
 from greenproxy.process.demos import Demos
 from greenproxy.process.inherited import Inherited
-from greenproxy.process.listening import Door, at_hand_of, close_sockets, open_doors, settle_files, shown
+from greenproxy.process.lanes import narrow, open_lanes, widen
+from greenproxy.process.listening import (
+    Door,
+    ListeningSocket,
+    at_hand_of,
+    bound_address,
+    close_sockets,
+    open_doors,
+    queues_of,
+    settle_files,
+    shown,
+)
 from greenproxy.process.master_log import MasterLog
 from greenproxy.process.pid_file import OwnPidfile, PidFileTaken
 from greenproxy.process.prepared import Prepared, prepare
@@ -76,7 +87,13 @@ class Estate:
             before.pid_file.unlink()
         if before is not None and before.cfg.backlog != new.cfg.backlog:
             for sock in self.sockets:
-                sock.sock.listen(new.cfg.backlog)  # on a socket that listens this changes the length of its queue
+                for queue in queues_of(sock):
+                    queue.listen(new.cfg.backlog)  # on a socket that listens this changes the length of its queue
+        for sock in self.sockets:
+            try:
+                open_lanes(sock, new.cfg.backlog)
+            except OSError as error:
+                self._say.error("some lanes of %s cannot listen, workers share the others: %s", shown(sock), error.strerror)
         for door in self._doors:
             settle_files(door, new.cfg, self._say)
 
@@ -88,8 +105,12 @@ class Estate:
 
     @property
     def heirlooms(self) -> list[tuple[Address, Any]]:
-        """All listening sockets, each with the address as the configuration has it, for a new program (USR2)."""
-        return [(address, sock) for door in self._doors for address, sock in zip(door.listener.bind, door.sockets, strict=True)]
+        """All listening sockets, each with the address as the configuration has it, for a new program (USR2).
+
+        The lanes of an address come behind it.
+        """
+        pairs = [pair for door in self._doors for pair in zip(door.listener.bind, door.sockets, strict=True)]
+        return [(address, each) for address, sock in pairs for each in (sock, *sock.lanes)]
 
     @property
     def sockets(self) -> list[Any]:
@@ -117,7 +138,25 @@ class Estate:
             for sock in door.sockets:
                 if sock in opened:
                     self._say.info("listening on %s (%s)", shown(sock, door.listener), door.listener.name)
+                if new.settings.process.reuse_port and door.listener.protocol != ADMIN:
+                    self._widen(sock, new.cfg.workers, undo)
         return doors
+
+    def _widen(self, sock: ListeningSocket, workers: int, undo: ExitStack) -> None:
+        """Give a socket a lane for each worker; where that is not possible, all share what there is."""
+        why = "another program has it too (USR2): until the next reload" if self._has_other() else ""
+        if bound_address(sock).path:
+            why = "it is a Unix socket"
+        elif sock.is_lent:
+            why = "it is systemd's"
+        if not why:
+            try:
+                undo.callback(narrow, sock, widen(sock, workers))
+                return
+            except OSError as error:
+                why = error.strerror or str(error)
+        if len(queues_of(sock)) < workers:
+            self._say.info("reuse-port does not hold for %s, whose queue the workers share: %s", shown(sock), why)
 
     def _close_all_but(self, doors: Sequence[Door]) -> None:
         kept = [sock for door in doors for sock in door.sockets]

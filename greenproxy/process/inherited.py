@@ -36,9 +36,13 @@ class Inherited:
     predecessor: int = 0  # the process id of the master that has given them
     warnings: list[str] = field(default_factory=list)  # lines for the log: what was no listening socket, and is closed
 
-    def add(self, sock: ListeningSocket) -> None:
-        """Note a socket by where it listens."""
-        self.sockets.setdefault(_place(sock), []).append(sock)
+    def add(self, sock: ListeningSocket, address: Address | None = None) -> None:
+        """Note a socket by where it listens, or was to listen; one more on the same address is a lane of the first."""
+        for each in (known for sockets in self.sockets.values() for known in sockets):
+            if each.getsockname() == sock.getsockname() and isinstance(sock.getsockname(), tuple):
+                each.lanes.append(sock.sock)
+                return
+        self.sockets.setdefault(address or _place(sock), []).append(sock)
 
     def at_hand(self, wanted: Iterable[Address]) -> dict[Address, list[ListeningSocket]]:
         """Return the sockets that listen on these addresses, for `open_doors`; from then on they are the caller's.
@@ -87,7 +91,10 @@ def hand_over(sockets: Iterable[tuple[Address, Any]], environ: MutableMapping[st
     for address, sock in sockets:
         os.set_inheritable(sock.fileno(), True)
         file = getattr(sock, "file", None)
-        told.append({"address": vars(address), "fd": sock.fileno(), "file": vars(file) if file is not None else None})
+        lent = getattr(sock, "is_lent", False)
+        told.append(
+            {"address": vars(address), "fd": sock.fileno(), "file": vars(file) if file is not None else None, "lent": lent}
+        )
     # To whom it is said: an heir of the heir must not take the descriptors for his own. An exec keeps the process id.
     environ[_VARIABLE] = json.dumps({"to": os.getpid(), "predecessor": pid, "sockets": told})
 
@@ -98,14 +105,17 @@ def _from_master(said: str) -> Inherited:
         if letter["to"] != os.getpid():
             return Inherited()
         found = Inherited(predecessor=letter["predecessor"])
-        heirlooms = [(each["fd"], Address(**each["address"]), each["file"]) for each in letter["sockets"]]
+        heirlooms = [
+            (each["fd"], Address(**each["address"]), each["file"], each.get("lent", False)) for each in letter["sockets"]
+        ]
     except (ValueError, KeyError, TypeError):
         return Inherited(warnings=[f"{_VARIABLE} in the environment cannot be read"])
-    for descriptor, address, file in heirlooms:
+    for descriptor, address, file, is_lent in heirlooms:
         sock = _adopt(descriptor, found)
         if sock is not None:
             sock.file = SocketFile(**file) if file is not None else None
-            found.sockets.setdefault(address, []).append(sock)
+            sock.is_lent = is_lent
+            found.add(sock, address)
     return found
 
 
@@ -116,6 +126,7 @@ def _from_systemd(count: str) -> Inherited:
     for descriptor in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + int(count)):
         sock = _adopt(descriptor, found)
         if sock is not None:
+            sock.is_lent = True
             found.add(sock)
     return found
 

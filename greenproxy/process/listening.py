@@ -25,13 +25,16 @@ class CannotListen(Exception):
 
 
 class ListeningSocket:
-    """A socket that listens, until it is closed, and its file if it has one that is ours. gunicorn's have a `sock` too."""
+    """A socket that listens, until it is closed, and its file if it has one that is ours. gunicorn's have a `sock` too.
+
+    `lanes` are further sockets on the same address, see `lanes`. `is_lent` says that systemd keeps it, too.
+    """
 
     def __init__(self, sock: socket.socket, file: SocketFile | None = None) -> None:
-        sock.setblocking(False)
-        sock.set_inheritable(False)  # demo backends, and what user code starts, must not keep the address
-        self.sock = sock
+        self.sock = own(sock)
         self.file = file
+        self.lanes: list[socket.socket] = []
+        self.is_lent = False
 
     def getsockname(self) -> Any:
         """Return where it is bound, as the kernel says it."""
@@ -42,8 +45,21 @@ class ListeningSocket:
         return self.sock.fileno()
 
     def close(self) -> None:
-        """Close it. Its file stays."""
-        self.sock.close()
+        """Close it, and its lanes. Its file stays."""
+        for each in (self.sock, *self.lanes):
+            each.close()
+
+
+def own(sock: socket.socket) -> socket.socket:
+    """Return a socket that does not block, and is for us alone: demo backends and what user code starts must not keep it."""
+    sock.setblocking(False)
+    sock.set_inheritable(False)
+    return sock
+
+
+def queues_of(wrapped: Any) -> list[socket.socket]:
+    """Return all sockets of an address: one, or one for each lane. gunicorn's have no lanes."""
+    return [wrapped.sock, *getattr(wrapped, "lanes", ())]
 
 
 class Door(NamedTuple):
@@ -53,8 +69,8 @@ class Door(NamedTuple):
     sockets: tuple[Any, ...]
 
     def raw(self) -> tuple[ListenerSettings, Sequence[socket.socket]]:
-        """Return what a worker serves: the listener and plain sockets."""
-        return self.listener, [wrapped.sock for wrapped in self.sockets]
+        """Return what a worker serves: the listener and plain sockets, those on the same address behind each other."""
+        return self.listener, [sock for wrapped in self.sockets for sock in queues_of(wrapped)]
 
 
 def open_doors(
@@ -117,18 +133,20 @@ def _listen(server: socket.socket, name: tuple[str, int], backlog: int, mine: It
         server.listen(backlog)
         return
     except OSError as error:
-        rivals = [each.sock for each in mine if each.sock.family == server.family and each.getsockname()[1] == name[1]]
+        near = [each for each in mine if each.sock.family == server.family and each.getsockname()[1] == name[1]]
+        rivals = [sock for each in near for sock in queues_of(each)]
         if error.errno != errno.EADDRINUSE or not rivals:
             raise
     # Sockets of one user that all say so may share a port. For this moment only: nobody else is to creep in.
-    for each in (*rivals, server):
+    before = [(each, each.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)) for each in (*rivals, server)]
+    for each, _ in before:
         each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         server.bind(name)
         server.listen(backlog)  # which looks for rivals once more
     finally:
-        for each in (*rivals, server):
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
+        for each, value in before:
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, value)
 
 
 def _umask(cfg: Any, is_private: bool) -> int:

@@ -15,7 +15,7 @@ from greenproxy.process.gunicorn_settings import Fate, given_with
 from greenproxy.process.translation import conflicts, first_of
 
 #: Keys of [greenproxy] that gunicorn has for itself.
-_GUNICORNS = ("backlog", "error-log", "group", "log-level", "pid-file", "reload-timeout", "user")
+_GUNICORNS = ("backlog", "error-log", "group", "log-level", "pid-file", "reload-timeout", "reuse-port", "user")
 
 
 def what_does_not_count(settings: Settings, first: ListenerSettings, cfg: Any, bound: Iterable[Address]) -> list[str]:

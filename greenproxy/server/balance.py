@@ -12,6 +12,9 @@ from typing import Protocol
 
 from greenproxy.observability.seats import Seat
 
+#: So many clients in a row are accepted by whoever is first in the line. It changes, because workers of another master (an
+#: upgrade) share too, of whom nothing is known; seldom, because it costs three system calls.
+_AT_ONCE = 8
 #: A lot: so many clients, and this part of the mean, more than the mean.
 _MANY, _MUCH = 8, 0.05
 #: How long it accepts nobody then, and how long it goes on like that while the others have neither more nor less than before.
@@ -19,7 +22,9 @@ _PAUSE_S, _PATIENCE_S = 0.001, 0.02
 
 
 class Sharing(Protocol):
-    """A listener, as far as this is concerned."""
+    """A listener, as far as this is concerned; `is_shared` says whether others could accept from it."""
+
+    is_shared: bool
 
     def pass_on(self) -> None: ...
 
@@ -31,6 +36,7 @@ class Balance:
 
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
+        self._accepted = 0
         self._theirs = -1.0
         self._since_s = 0.0
 
@@ -38,10 +44,13 @@ class Balance:
         """A client was accepted, and this worker has so many now. Costs 1 us beside the 80 of a connection."""
         seat = self._seat
         seat.write(clients)
+        if not listener.is_shared:
+            return
         theirs, workers = seat.others()
         mean = (theirs + clients) / (workers + 1)
         excess = clients - mean
-        if excess < 1:
+        self._accepted += 1
+        if excess < 1 and self._accepted % _AT_ONCE:
             return
         if excess > _MANY + mean * _MUCH and self._takes(theirs):
             listener.rest(_PAUSE_S)

@@ -18,9 +18,10 @@ from typing import Any, Protocol
 import gevent
 from gevent import get_hub
 
-from greenproxy.observability.seats import Seat
+from greenproxy.observability.seats import Seat, Seats
 from greenproxy.server.balance import Balance
 from greenproxy.server.front import Front
+from greenproxy.server.lanes import LOOK_EVERY_S, STALE_S, Lanes, by_address
 from greenproxy.server.listener import Listener
 from greenproxy.server.shortage import Shortage
 
@@ -71,22 +72,44 @@ class Doors:
         self._is_full = False
         self._next_told_s = 0.0
         self._sweep: Any = None
+        self._lane: int | None = None
+        self._lanes: list[Lanes] = []
+        self._look: Any = None
         self._is_leaving = False
         self._seat: Seat | None = None
         self._balance: Balance | None = None
 
-    def share(self, seat: Seat) -> None:
-        """Share the clients with the other workers that accept from the same sockets. Before `open`."""
-        self._seat = seat
-        self._balance = Balance(seat)
+    def share(self, seats: Seats, index: int, lane: int | None) -> None:
+        """Share the clients with the other workers that accept from the same addresses. Before `open`."""
+        self._lane = lane
+        self._seat = seats.take(index) if lane is None else seats.take(index, lane, STALE_S)
+        self._balance = Balance(self._seat)
 
     def open(self, front: Front, sockets: Sequence[socket.socket], *, max_accept: int) -> None:
         """Begin to accept connections for `front` on listening sockets, which become ours."""
         self._fronts.append(front)
-        for sock in sockets:
-            self._listeners.append(self._listener(front, sock, max_accept))
-            self._listeners[-1].start()
+        for each in by_address(sockets):
+            queues = [self._listener(front, sock, max_accept) for sock in each]
+            self._listeners += queues
+            if len(queues) == 1:
+                queues[0].start()
+            else:
+                self._lanes.append(Lanes(queues, self._lane))
+        self._look_at_lanes()
         self._restart_sweep()
+
+    def _look_at_lanes(self) -> None:
+        if self._is_leaving or (not self._lanes and self._lane is None):
+            return
+        others = []
+        if self._seat is not None:
+            self._seat.stamp()
+            others = self._seat.lanes_of_others()
+        for lanes in self._lanes:
+            lanes.look(others)
+        if self._look is None:
+            self._look = get_hub().loop.timer(LOOK_EVERY_S, LOOK_EVERY_S)
+            self._look.start(self._look_at_lanes)
 
     def _listener(self, front: Front, sock: socket.socket, max_accept: int) -> Listener:
         balance = self._balance
@@ -173,6 +196,9 @@ class Doors:
         """Stop accepting and wait until the connections have ended or `leave` has no more time; cut the rest."""
         begun_s = monotonic()
         self._is_leaving = True
+        if self._look is not None:
+            self._look.stop()
+            self._look.close()
         if self._seat is not None:
             self._seat.leave()
         for listener in self._listeners:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gevent.socket
+from gevent.event import Event
 from gevent.server import StreamServer
 
 from greenproxy.server.shortage import Shortage
@@ -43,6 +44,7 @@ class Listener(StreamServer):
     """
 
     _watcher: Any  # the base class's: there is one while it accepts
+    _stop_event: Event  # the base class's too
 
     def __init__(
         self,
@@ -65,6 +67,8 @@ class Listener(StreamServer):
         self._pause_s = 0.0
         self._resume: Any = None
         self._is_full = is_full
+        #: Whether other workers accept from this socket, too; gunicorn's `reuse_port` gives each worker one for itself.
+        self.is_shared = not listening.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
         self.max_accept = max_accept
         super().__init__(listening, handle=accept, spawn=None)
         self._turns = Turns(self.loop, listening.fileno())
@@ -109,6 +113,20 @@ class Listener(StreamServer):
             self._turns.leave()
         super().stop_accepting()
 
+    def watch(self, wanted: bool) -> None:
+        """Accept from now on, or no more for now. A socket that does not listen yet is left alone."""
+        if self.closed or wanted == self.started:
+            return
+        if not wanted:
+            self._stop_event.set()
+            self._stop_resume()
+            self.stop_accepting()
+        elif self._listens():
+            self.start()
+
+    def _listens(self) -> bool:
+        return bool(self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
     def take_turns(self) -> None:
         """Be woken in turn with the listeners of other workers. To be called every second, since that may be lost."""
         if self._watcher is not None:
@@ -122,8 +140,10 @@ class Listener(StreamServer):
 
     def empty(self) -> None:
         """Accept what waits in the backlog now, as far as there is room. Never waits."""
+        if self.closed or not self._listens():
+            return
         for _ in range(_MOST_AT_ONCE):
-            if self.closed or self._is_full():
+            if self._is_full():
                 return
             accepted = self.do_read()
             if accepted is None:
