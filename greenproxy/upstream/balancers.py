@@ -24,6 +24,8 @@ class Candidate(Protocol):
 
 
 C = TypeVar("C", bound=Candidate)
+_FEW = 16
+_DRAWS = 8
 
 
 class Balancer(Protocol[C]):
@@ -38,35 +40,20 @@ class Balancer(Protocol[C]):
         ...
 
 
-class RoundRobin(Generic[C]):
-    """One after the other. Unequal weights are interleaved smoothly, as nginx does it.
+class _Ring(Generic[C]):
+    """Members of one weight, who take turns. `weight` is what all of them have together, `credit` what they have earned of it."""
 
-    It begins anywhere, so that workers (and the workers after a reload) do not all begin with the first backend.
-    """
+    __slots__ = ("_members", "_next", "credit", "weight")
 
-    def __init__(self, rng: Random) -> None:
-        self._rng = rng
-        self._members: Sequence[C] = ()
-        self._is_even = True
-        self._next = 0
-        self._credits: list[int] = []  # with unequal weights, by position
-
-    def set_members(self, members: Sequence[C]) -> None:
-        """Choose among these from now on."""
+    def __init__(self, members: Sequence[C], first: int) -> None:
         self._members = members
-        self._is_even = len({member.weight for member in members}) <= 1
-        self._next = self._rng.randrange(len(members)) if members else 0
-        self._credits = [0] * len(members)
-        if not self._is_even:
-            for _ in range(self._rng.randrange(2 * len(members))):
-                self._turn(range(len(members)))
+        self._next = first
+        self.weight = len(members) * members[0].weight
+        self.credit = 0
 
-    def pick(self, tried: Collection[C] = ()) -> C | None:
+    def pick(self, tried: Collection[C]) -> C | None:
         """Return the next member that has room and is not in `tried`, None if there is none."""
         members = self._members
-        if not self._is_even:
-            usable = [n for n, member in enumerate(members) if not member.is_full() and member not in tried]
-            return self._turn(usable) if usable else None
         at = self._next
         if not tried and at < len(members):  # nearly always; the loop costs twice as much
             member = members[at]
@@ -83,23 +70,56 @@ class RoundRobin(Generic[C]):
                 return member
         return None
 
-    def _turn(self, usable: Sequence[int]) -> C:
-        """Return whose turn it is among these positions.
 
-        Everybody earns its weight, the richest is chosen and pays what all have earned: so each gets exactly its share
-        in every round, and its turns lie as far apart as they can.
-        """
-        members, credits = self._members, self._credits
-        richest = usable[0]
-        earned = 0
-        for n in usable:
-            weight = members[n].weight
-            earned += weight
-            credits[n] += weight
-            if credits[n] > credits[richest]:
-                richest = n
-        credits[richest] -= earned
-        return members[richest]
+class RoundRobin(Generic[C]):
+    """One after the other. Unequal weights are interleaved smoothly, as nginx does it.
+
+    Among more than a few members those of one weight are a ring, and the rings are interleaved: what a turn costs depends on
+    how many different weights there are, not on how many members. It begins anywhere, so that workers (and the workers after
+    a reload) do not all begin with the first backend.
+    """
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+        self._rings: Sequence[_Ring[C]] = ()
+
+    def set_members(self, members: Sequence[C]) -> None:
+        """Choose among these from now on."""
+        kinds: dict[int, list[C]] = {}
+        for n, member in enumerate(members):
+            is_alone = len(members) <= _FEW
+            kinds.setdefault(-n - 1 if is_alone else member.weight, []).append(member)
+        if len({member.weight for member in members}) == 1:
+            kinds = {0: list(members)}
+        self._rings = [_Ring(alike, self._rng.randrange(len(alike))) for alike in kinds.values()]
+        if len(self._rings) > 1:
+            for _ in range(self._rng.randrange(2 * len(members))):
+                self.pick()
+
+    def pick(self, tried: Collection[C] = ()) -> C | None:
+        """Return the next member that has room and is not in `tried`, None if there is none."""
+        rings = self._rings
+        if len(rings) == 1:
+            return rings[0].pick(tried)
+        while rings:
+            richest = max(rings, key=_earning)
+            member = richest.pick(tried)
+            if member is not None:
+                for ring in rings:
+                    ring.credit += ring.weight
+                richest.credit -= sum(ring.weight for ring in rings)
+                return member
+            rings = [ring for ring in rings if ring is not richest]  # who cannot serve earns nothing
+        return None
+
+
+def _earning(ring: _Ring[C]) -> int:
+    """Return what a ring has when it has earned its weight.
+
+    Everybody earns its weight, the richest is chosen and pays what all have earned: so each gets exactly its share
+    in every round, and its turns lie as far apart as they can.
+    """
+    return ring.credit + ring.weight
 
 
 class Lottery(Generic[C]):
@@ -119,9 +139,10 @@ class Lottery(Generic[C]):
         """Return a member that has room and is not in `tried`, None if there is none."""
         if not self._members:
             return None
-        member = self._members[self._draw(self._tickets)]
-        if not member.is_full() and member not in tried:
-            return member
+        for _ in range(_DRAWS):  # who was drawn and cannot serve is put back: among the others chances are what they were
+            member = self._members[self._draw(self._tickets)]
+            if not member.is_full() and member not in tried:
+                return member
         usable = [each for each in self._members if not each.is_full() and each not in tried]
         if not usable:
             return None

@@ -61,6 +61,7 @@ class Upstream:
         self._roster = Roster(self.backends, balancer, settings.fail_timeout_s, clock)
         self._checks = Checks(settings, self.backends, clock, rng) if settings.health_interval_s else None
         self._slots = Slots(self._roster, settings.pool_queue)
+        self._waiters = self._slots.line.waiters
         self._watches: list[Watch] = []
         self._sweep_timer: Any = None
         self._is_stopped = False
@@ -134,7 +135,7 @@ class Upstream:
         """
         if self._is_stopped:
             raise Stopped()
-        if not self._roster.resting:  # nearly always: nothing to decide but whose turn it is
+        if not self._roster.resting and not self._waiters:  # nearly always: nothing to decide but whose turn it is
             backend = self._pick(tried)
             if backend is not None:
                 connection = backend.pool.take(fresh)

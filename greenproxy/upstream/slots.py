@@ -38,7 +38,8 @@ class Slots:
         self._relief: Any = None  # a timer, there while somebody waits
 
     def _count(self) -> int:
-        return sum(backend.pool.size for backend in self._roster.members)
+        members = self._roster.members
+        return len(members) * members[0].pool.size if members else 0  # pools of an upstream are of one size
 
     def acquire(self, tried: Collection[Backend], fresh: bool, limit: Callable[[], Deadline]) -> Grant:
         """Return a slot of an available backend, of one in `tried` only if there is no other.
@@ -47,13 +48,19 @@ class Slots:
         """
         if self.line and self._roster.resting:
             self.serve_line()  # time alone makes a backend ripe: those who wait come first
-        grant = self._choose(tried, fresh)
+        grant = None if self._is_known_to_be_full() else self._choose(tried, fresh)
         if grant is not None:
             return grant
         if len(self.line) >= self._queue_size:
             raise QueueFull()
         self._somebody_waits()
         return self.line.wait(Waiter(tried, fresh), limit())
+
+    def _is_known_to_be_full(self) -> bool:
+        """Return whether somebody waits who could use any slot: then none is free, and under overload nobody need look at all."""
+        roster = self._roster
+        is_one_pool = bool(roster.members) and not roster.resting
+        return is_one_pool and bool(self.line.waiters) and self.line.first(lambda each: not each.tried) is not None
 
     def _choose(self, tried: Collection[Backend], fresh: bool) -> Grant | None:
         """Take a slot if one is free. Raises Unavailable when there is nothing to wait for."""
