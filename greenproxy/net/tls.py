@@ -46,7 +46,10 @@ class NotTls(Exception):
 
 
 class TlsStream(Stream):
-    """The server's side of a TLS connection. Takes ownership of `sock`. Call `shake_hands` until that returns True."""
+    """The server's side of a TLS connection. Takes ownership of `sock`. Call `shake_hands` until that returns True.
+
+    It may be whom `wait_writable_or` waits for, but not its `source`: that looks at a socket, and sources are plain backends.
+    """
 
     __slots__ = ("_ends_with_next", "_failure", "_first", "_goodbye_due", "_has_part", "_held", "_is_ended", "_tls", "_unsent")
 
