@@ -62,6 +62,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--scenario", action="append", choices=list(BY_NAME), metavar="NAME", help="only this one; may be repeated"
     )
     parser.add_argument("--target", action="append", choices=PROXIES, metavar="NAME", help="only this proxy; may be repeated")
+    parser.add_argument("--before", type=Path, metavar="FOLDER", help="compare greenproxy with that of another checkout instead")
     parser.add_argument("--rounds", type=_count, help=f"rounds of every scenario (default {_ROUNDS})")
     parser.add_argument("--seconds", type=_duration, help=f"of load in a round (default {_SECONDS:g})")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
@@ -90,9 +91,9 @@ def _act(options: argparse.Namespace) -> int:
         print("\n".join(f"{each.name:17}{each.about}" for each in ALL))
         print(f"proxies: {', '.join(PROXIES)}")
         return MEASURED
-    whole = not (options.quick or options.scenario or options.target)
+    whole = not (options.quick or options.scenario or options.target or options.before)
     if options.write_docs and not whole:
-        raise Trouble("--write-docs wants everything measured: no --quick, --scenario or --target")
+        raise Trouble("--write-docs wants everything measured: no --quick, --scenario, --target or --before")
     if options.source:
         data = json.loads(options.source.read_text())
         for name, scenario in data["scenarios"].items():
@@ -115,6 +116,11 @@ def plan(options: argparse.Namespace) -> list[Scenario]:
     wanted = [BY_NAME[name].only(proxies) for name in dict.fromkeys(names)]
     if options.quick:
         wanted = [_lighter(scenario) for scenario in wanted]
+    if options.before:
+        source = options.before.resolve()
+        if not (source / "greenproxy" / "__init__.py").exists():
+            raise Trouble(f"{options.before} is no checkout of greenproxy")
+        wanted = [scenario.against(str(source)) for scenario in wanted]
     wanted = [scenario for scenario in wanted if scenario.cells]
     if not wanted:
         raise Trouble(f"no scenario of these has {' or '.join(proxies)}")
@@ -169,7 +175,7 @@ def _possible(wanted: list[Scenario], options: argparse.Namespace) -> list[Scena
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), most))
     needs = {cell: (cell.variant.proxy, *cell.load.tools) for scenario in wanted for cell in scenario.cells}
     names = [*tools.FOUNDATION, *(name for each in needs.values() for name in each)]
-    if not options.no_install and not options.quick:
+    if not options.no_install:
         tools.install(names, print)
     absent = tools.missing(names)
     if absent:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import urllib.request
@@ -78,8 +79,14 @@ class Ground:
         self._leave()
 
     def _leave(self) -> None:
-        self.children.stop_all()
-        shutil.rmtree(self.folder)
+        """End everything and remove the folder; an impatient second Ctrl-C must not leave half of it."""
+        before = {each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            self.children.stop_all()
+            shutil.rmtree(self.folder)
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
 
     def write(self, name: str, content: str | bytes) -> str:
         """Write a file of this run and return its path."""

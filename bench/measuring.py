@@ -112,7 +112,8 @@ def _started(ground: Ground, cell: Cell, statsd: int) -> Running:
     with _failures_of(running):
         place = Place(ground, name, running.address.plain, running.address.secure, statsd)
         found: Launch = launch(cell.variant, place)
-        running.child = ground.children.start(name, found.command, ground.cores.proxy, found.environ)
+        second = ground.cores.second if cell.variant.workers > 1 else None
+        running.child = ground.children.start(name, found.command, ground.cores.proxy, found.environ, second)
     return running
 
 

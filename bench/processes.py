@@ -24,29 +24,34 @@ class Trouble(Exception):
 
 @dataclass(frozen=True)
 class Cores:
-    """Which core runs what; None where there is only one, and nothing is to choose."""
+    """Which core runs what; None where there is only one, and nothing is to choose.
 
-    proxy: int | None
-    origin: int | None
-    load: int | None
+    `second` is for the second worker of a proxy: a core of its own where there are four, else the origin's.
+    """
+
+    proxy: int | None = None
+    origin: int | None = None
+    load: int | None = None
+    second: int | None = None
 
     @classmethod
     def choose(cls, available: Sequence[int] | None = None) -> Cores:
         """Return the proxy's own core, and one or two others for what is not measured."""
         usable = sorted(os.sched_getaffinity(0)) if available is None else list(available)
         if len(usable) < 2:
-            return cls(None, None, None)
-        return cls(usable[0], usable[1], usable[min(2, len(usable) - 1)])
+            return cls()
+        return cls(usable[0], usable[1], usable[min(2, len(usable) - 1)], usable[3] if len(usable) > 3 else usable[1])
 
 
 @contextlib.contextmanager
-def on_core(core: int | None) -> Iterator[None]:
-    """Start what is started in the block on this core: children inherit it, and so no thread of theirs begins elsewhere."""
-    if core is None:
+def on_cores(*cores: int | None) -> Iterator[None]:
+    """Start what is started in the block on these cores: children inherit them, and so no thread of theirs begins elsewhere."""
+    wanted = {core for core in cores if core is not None}
+    if not wanted:
         yield
         return
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
+    os.sched_setaffinity(0, wanted)
     try:
         yield
     finally:
@@ -62,6 +67,18 @@ def free_port() -> int:
     raise Trouble(f"no free port from {_PORTS.start} to {_PORTS.stop}")
 
 
+def _wait_for_handler(child: subprocess.Popen[bytes], within_s: float = 20.0) -> None:
+    """Wait until a program handles INT: before that it would die of it, on a machine that lets it wait for its start."""
+    end_s = time.monotonic() + within_s
+    while child.poll() is None and time.monotonic() < end_s:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            status = Path(f"/proc/{child.pid}/status").read_text()
+            caught = next((line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")), "0")
+            if int(caught, 16) & 1 << (signal.SIGINT - 1):
+                return
+        time.sleep(0.002)
+
+
 class Children:
     """All running programs of a bench, with their logs in one folder."""
 
@@ -70,10 +87,15 @@ class Children:
         self._running: list[subprocess.Popen[bytes]] = []
 
     def start(
-        self, name: str, command: Sequence[str], core: int | None, environ: Mapping[str, str] | None = None
+        self,
+        name: str,
+        command: Sequence[str],
+        core: int | None,
+        environ: Mapping[str, str] | None = None,
+        second: int | None = None,
     ) -> subprocess.Popen[bytes]:
         """Start a program; it reads from a pipe of ours, and what it says goes to NAME.log. Raises Trouble if it is not there."""
-        with open(self._log(name), "wb") as log, on_core(core):
+        with open(self._log(name), "wb") as log, on_cores(core, second):
             try:
                 child = subprocess.Popen(
                     command,
@@ -115,6 +137,7 @@ class Children:
         child = self.start(name, command, core, environ)
         try:
             if stop_after_s:
+                _wait_for_handler(child)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     child.wait(stop_after_s)
                 child.send_signal(signal.SIGINT)

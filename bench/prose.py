@@ -23,8 +23,8 @@ unbuffered` does not (`proxy_buffering off`, `proxy_request_buffering off`).
 """,
     "own": """\
 Each row beside a greenproxy, or an nginx, of the second kind in the same rounds. Logs are an access log in a file, and
-for greenproxy statsd too. The middleware is one function that sets a header field. Two workers share one core here, so
-that only what they cost is seen.
+for greenproxy statsd too. The middleware is one function that sets a header field. Two workers have two cores; on a
+machine with fewer than four the second one is also that of the load.
 """,
     "latency": """\
 50 %, 99 % and 99.9 % of the answers came within these times. h2load asks at a fixed rate, all connections at the same

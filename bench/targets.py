@@ -21,7 +21,7 @@ PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
 
 @dataclass(frozen=True)
 class Variant:
-    """Which proxy, and what is special about it."""
+    """Which proxy, and what is special about it. `source` is another checkout that greenproxy runs from."""
 
     proxy: str
     logs: bool = False
@@ -31,6 +31,7 @@ class Variant:
     has_middleware: bool = False
     backends: int = 2
     routes: int = 0
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def _greenproxy(variant: Variant, place: Place) -> Launch:
     text = _greenproxy_ini(variant, place)
     file = place.write(".ini", text)
     place.ground.write("bench_edge.py", _MIDDLEWARE)
-    environ = {"PYTHONPATH": f"{ROOT}{os.pathsep}{place.ground.folder}", "PYTHONUNBUFFERED": "1"}
+    environ = {"PYTHONPATH": f"{variant.source or ROOT}{os.pathsep}{place.ground.folder}", "PYTHONUNBUFFERED": "1"}
     if not variant.is_under_gunicorn:
         return Launch([sys.executable, "-m", "greenproxy", "-c", file], environ)
     bind, workers = f"127.0.0.1:{place.plain}", str(variant.workers)

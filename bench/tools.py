@@ -7,7 +7,7 @@ import platform
 import re
 import shutil
 import subprocess
-import venv
+import sys
 from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
@@ -67,16 +67,20 @@ def install(names: Iterable[str], say: Say) -> None:
     if peers:
         say(f"installing {' and '.join(peers)} into {PEERS_PYTHON.parent.parent.name}")
         if not PEERS_PYTHON.exists():
-            venv.create(PEERS_PYTHON.parent.parent, with_pip=True)
+            _run([sys.executable, "-m", "venv", str(PEERS_PYTHON.parent.parent)], say)
         wanted = [each for name in peers for each in PYPI[name]]
         _run([str(PEERS_PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted], say)
 
 
 def _run(command: list[str], say: Say, **environ: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environ}, stdin=subprocess.DEVNULL)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environ}, stdin=subprocess.DEVNULL)
+    except FileNotFoundError:
+        say(f"{command[0]} is not there")
+        return
     if done.returncode:
         words = (done.stderr or done.stdout).strip().splitlines() or ["it was silent"]
-        say(f"{' '.join(command[:2])} failed: {words[-1]}")
+        say(f"{' '.join(command[:3])} failed: {words[-1]}")
 
 
 def advice(names: Iterable[str]) -> str:
