@@ -49,13 +49,13 @@ class Connection:
         self.stream = stream
         self.buffer = b""  # what was read behind the last head or body
         self.served = 0
-        self.since_s = 0.0
+        self.since_s = monotonic()
         self._park(front.idle)
 
     # -------------------------------------------------------------- waiting without a greenlet
 
     def _park(self, among: dict[Waiting, None]) -> None:
-        self.since_s = monotonic()
+        """Wait among these, since `since_s`."""
         among[self] = None
         self.stream.park(self._wake)
 
@@ -142,6 +142,7 @@ class Connection:
         end = find_head_end(buffer, front.limits, searched)
         if end < 0:
             if self not in front.reading:
+                self.since_s = monotonic()
                 self._park(front.reading)
             else:
                 self.stream.park(self._wake)
@@ -195,6 +196,7 @@ class Connection:
             else:
                 self.stream.park(self._client_stirs)
                 front.funnel.serve(exchange, request, front.handler, reply)
+            self.since_s = exchange.ended_s
             return self._finish(reply)
         finally:
             self._greenlet = self._served = None
@@ -260,6 +262,7 @@ class Connection:
             self._linger()
             return False
         if reply.keep_alive:
+            self.since_s = monotonic()
             return True
         if self.buffer or not stream.is_watching:  # unread bytes would turn our close into a reset
             self._linger()
