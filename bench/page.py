@@ -17,6 +17,8 @@ _PEERS = ("nginx", "haproxy", "caddy", "aiohttp", "mitmproxy")
 #: Scenarios that compare greenproxy with itself, or need a base of their own; they have a table to themselves.
 _APART = ("own", "logged")
 _DASH = "-"
+#: What is nearer than this to one is no difference.
+_EVEN = 0.02
 
 
 def page(data: Data) -> str:
@@ -100,16 +102,13 @@ def _cells(data: Data) -> Iterator[tuple[str, Data]]:
 
 
 def verdicts(data: Data) -> list[str]:
-    """Return a line for each peer: where greenproxy uses more processor time than it, and where less."""
+    """Return a line for each peer: where greenproxy uses more processor time than it, and where less, if not by a hair."""
     lines = []
     for peer in _PEERS:
-        more: list[tuple[float, str]] = []
-        less: list[tuple[float, str]] = []
-        for name, scenario in _of_kind(data, COST):
-            times = _times(scenario, peer)
-            if times is not None:
-                (more if times > 1 else less).append((times, name))
-        if more or less:
+        found = [(times, name) for name, scenario in _of_kind(data, COST) if (times := _times(scenario, peer)) is not None]
+        more = [each for each in found if each[0] > 1 + _EVEN]
+        less = [each for each in found if each[0] < 1 - _EVEN]
+        if found:
             lines.append(
                 f"- Against **{peer}**: {_listed('dearer', sorted(more, reverse=True))}; {_listed('cheaper', sorted(less))}."
             )
