@@ -7,6 +7,7 @@ compared with the bytes the request came with as long as nobody asked for more.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from greenproxy.messages import Request
 from greenproxy.routing.table import Route
@@ -15,20 +16,26 @@ from greenproxy.routing.table import Route
 class HeaderMatch:
     """`header = X-Beta: 1`: some field of that name has exactly this value; the name is compared without case."""
 
-    __slots__ = ("_is_in_block", "_name", "_value")
+    __slots__ = ("_field", "_search", "_value", "name", "wire_value")
 
     def __init__(self, name: str, value: str) -> None:
-        self._name = name
+        self.name = name
         self._value = value.strip(" \t")
-        field = b"(?i:%b):[ \t]*%b[ \t]*\r\n" % (re.escape(name).encode(), re.escape(self._value).encode("latin-1", "replace"))
-        self._is_in_block = re.compile(b"(?:\\A|\n)" + field).search
+        self.wire_value = self._value.encode("latin-1", "replace")
+        self._field = b"(?:\\A|\n)(?i:%b):[ \t]*%b[ \t]*\r\n" % (re.escape(name).encode(), re.escape(self.wire_value))
+        self._search: Callable[[bytes], object] | None = None  # compiled when first asked: thousands take seconds
+
+    def _is_in_block(self, block: bytes) -> bool:
+        if self._search is None:
+            self._search = re.compile(self._field).search
+        return self._search(block) is not None
 
     def holds(self, request: Request) -> bool:
         """Return whether the request has the field."""
         headers = request.headers_if_read
         if headers is None:
-            return request.raw is not None and self._is_in_block(request.raw.seen) is not None
-        return self._value in headers.get_all(self._name)
+            return request.raw is not None and self._is_in_block(request.raw.seen)
+        return self._value in headers.get_all(self.name)
 
 
 class Candidate:

@@ -1,7 +1,7 @@
 """Router: the handler that finds the route of a request and lets it answer.
 
-Hosts, exact paths and prefixes are looked up in dicts, so the cost depends on the number of labels in the host and
-of different prefix lengths, not on the number of routes. Only regexes are tried one after the other, in file order.
+Hosts, exact paths and header values are looked up in dicts, prefixes in a sorted list, so the cost hardly depends on the
+number of routes. Only regexes are tried one after the other, in file order, as far as the path begins as they want it.
 The order of precedence is told in `routing/table.py`.
 """
 
@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import chain
+from operator import itemgetter
 
 from greenproxy.config.settings import PathMatch
 from greenproxy.errors import MethodNotAllowed, NoRoute
 from greenproxy.messages import Handler, Request, Response
 from greenproxy.routing.matchers import Candidate, compile_regex
+from greenproxy.routing.prefixes import Prefixes, literal_start
+from greenproxy.routing.shelf import Shelf
 from greenproxy.routing.table import Route, condition_count, normal_host
 
 _LONGEST_NAME = 255  # no DNS name is longer (RFC 1035 section 2.3.4); bounds the search through a hostile Host
@@ -90,9 +94,8 @@ class Router:
         allowed = {
             method
             for paths in self._by_host(request.host)
-            for candidates in paths.matching(request.path)
-            for each in candidates
-            if each.holds_but_for_method(request)
+            for shelf in paths.matching(request.path)
+            for each in shelf.but_for_method(request)
             for method in each.methods
         }
         return tuple(sorted(allowed))
@@ -101,72 +104,80 @@ class Router:
 class _Paths:
     """The routes under one host, by path."""
 
-    __slots__ = ("_any", "_exact", "_folders", "_lengths", "_prefixes", "_regexes")
+    __slots__ = ("_any", "_beginnings", "_exact", "_folders", "_prefixes", "_regexes", "_searched", "_starts")
 
     def __init__(self) -> None:
-        self._exact: dict[str, list[Candidate]] = {}
-        self._prefixes: dict[str, list[Candidate]] = {}
-        self._folders: dict[str, list[Candidate]] = {}  # the prefixes that end in a slash, without it
-        self._regexes: dict[str, tuple[re.Pattern[str], list[Candidate]]] = {}  # a dict keeps the file's order
-        self._any: list[Candidate] = []
-        self._lengths: tuple[int, ...] = ()
+        self._exact: dict[str, Shelf] = {}
+        self._prefixes: dict[str, Shelf] = {}
+        self._folders: dict[str, Shelf] = {}  # the prefixes that end in a slash, without it
+        self._searched = Prefixes(())  # the prefixes
+        self._regexes: dict[str, tuple[int, re.Pattern[str], Shelf]] = {}  # with their places in the file's order
+        self._starts: dict[str, list[tuple[int, re.Pattern[str], Shelf]]] = {}  # by what a path must begin with
+        self._beginnings = Prefixes(())
+        self._any: Shelf | None = None
 
     def add(self, candidate: Candidate) -> None:
         if not candidate.route.settings.path:
-            self._any.append(candidate)
+            self._any = self._any or Shelf()
+            self._any.add(candidate)
         for path in dict.fromkeys(candidate.route.settings.path):
-            self._list_of(path).append(candidate)
+            self._shelf_of(path).add(candidate)
 
-    def _list_of(self, path: PathMatch) -> list[Candidate]:
+    def _shelf_of(self, path: PathMatch) -> Shelf:
         if path.kind == "exact":
-            return self._exact.setdefault(path.text, [])
+            return self._exact.setdefault(path.text, Shelf())
         if path.kind == "prefix":
-            return self._prefixes.setdefault(path.text, [])
-        return self._regexes.setdefault(path.text, (compile_regex(path.text), []))[1]
+            return self._prefixes.setdefault(path.text, Shelf())
+        return self._regexes.setdefault(path.text, (len(self._regexes), compile_regex(path.text), Shelf()))[2]
 
     def freeze(self) -> None:
         """Bring everything into the order of precedence once all routes are in."""
         self._folders = {prefix[:-1]: found for prefix, found in self._prefixes.items() if prefix.endswith("/")}
-        self._lengths = tuple(sorted({len(prefix) for prefix in self._prefixes}, reverse=True))
-        regex_lists = [candidates for _, candidates in self._regexes.values()]
-        for candidates in [*self._exact.values(), *self._prefixes.values(), *regex_lists, self._any]:
-            candidates.sort(key=lambda each: (-each.conditions, each.order))
+        self._searched = Prefixes(self._prefixes)
+        for text, ranked in self._regexes.items():
+            self._starts.setdefault(literal_start(text), []).append(ranked)
+        self._beginnings = Prefixes(self._starts)
+        shelves = [*self._exact.values(), *self._prefixes.values(), *(shelf for _, _, shelf in self._regexes.values())]
+        for shelf in shelves if self._any is None else [*shelves, self._any]:
+            shelf.freeze()
 
     def find(self, request: Request) -> Route | None:
-        for candidates in self.matching(request.path):
-            for each in candidates:
-                if (not each.methods or request.method in each.methods) and (
-                    not each.headers or each.holds_but_for_method(request)
-                ):
-                    return each.route
+        for shelf in self.matching(request.path):
+            route = shelf.find(request)
+            if route is not None:
+                return route
         return None
 
-    def matching(self, path: str) -> Iterator[list[Candidate]]:
-        """Yield the candidates whose path condition holds, most specific first."""
+    def matching(self, path: str) -> Iterator[Shelf]:
+        """Yield the shelves whose path condition holds, most specific first."""
         if self._exact:
-            candidates = self._exact.get(path)
-            if candidates is not None:
-                yield candidates
-        if self._lengths:
+            shelf = self._exact.get(path)
+            if shelf is not None:
+                yield shelf
+        if self._prefixes:
             yield from self._by_prefix(path)
-        for pattern, candidates in self._regexes.values():
-            if pattern.search(path) is not None:
-                yield candidates
-        if self._any:
+        if self._regexes:
+            yield from self._by_regex(path)
+        if self._any is not None:
             yield self._any
 
-    def _by_prefix(self, path: str) -> Iterator[list[Candidate]]:
+    def _by_prefix(self, path: str) -> Iterator[Shelf]:
         """Yield the longest prefix first. Prefix /api/ also takes /api, behind a route with the prefix /api."""
         prefixes = self._prefixes
-        size = len(path)
-        candidates = prefixes.get(path)
-        if candidates is not None:
-            yield candidates
-        candidates = self._folders.get(path)
-        if candidates is not None:
-            yield candidates
-        for length in self._lengths:
-            if length < size:
-                candidates = prefixes.get(path[:length])
-                if candidates is not None:
-                    yield candidates
+        shelf = prefixes.get(path)
+        if shelf is not None:
+            yield shelf
+        shelf = self._folders.get(path)
+        if shelf is not None:
+            yield shelf
+        for prefix in self._searched.of(path):
+            if prefix != path:
+                yield prefixes[prefix]
+
+    def _by_regex(self, path: str) -> Iterator[Shelf]:
+        """Yield in the order of the file. Those are not tried that begin with other characters than the path does."""
+        lists = [self._starts[start] for start in self._beginnings.of(path)]
+        ranked = lists[0] if len(lists) == 1 else sorted(chain.from_iterable(lists), key=itemgetter(0))
+        for _, pattern, shelf in ranked:
+            if pattern.search(path) is not None:
+                yield shelf

@@ -7,13 +7,16 @@ within that exact path, longest prefix, regexes in file order, any path; within 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import chain, combinations, product
 from urllib.parse import unquote_to_bytes
 
 from greenproxy.config.settings import PathMatch, RouteSettings
 from greenproxy.messages import Handler, Request, Response
+
+_FEW = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +52,41 @@ def find_ambiguities(routes: Sequence[RouteSettings]) -> list[tuple[RouteSetting
             shelves.setdefault(key, []).append(route)
     found: dict[tuple[int, int], tuple[RouteSettings, RouteSettings]] = {}
     for shelf in shelves.values():
-        for first, second in combinations(shelf, 2):
+        for first, second in _pairs(shelf):
             if first is not second and _is_tied(first, second):
                 found.setdefault((id(first), id(second)), (first, second))
     return list(found.values())
+
+
+def _pairs(shelf: Sequence[RouteSettings]) -> Iterator[tuple[RouteSettings, RouteSettings]]:
+    """Yield the pairs that may be tied, each in file order.
+
+    Of many, those are left out that have different numbers of conditions, and those of which the header that the fewest others
+    have is one field with two values.
+    """
+    if len(shelf) <= _FEW:
+        yield from combinations(shelf, 2)
+        return
+    commonness = Counter((name.lower(), value) for route in shelf for name, value in route.header)
+    by_field: dict[tuple[int, str], dict[str, list[tuple[int, RouteSettings]]]] = {}
+    for place, route in enumerate(shelf):
+        names = [name.lower() for name, _ in route.header]
+        keys = [(name.lower(), value) for name, value in route.header if names.count(name.lower()) == 1]
+        name, value = min(keys, key=lambda key: commonness[key], default=("", ""))
+        by_field.setdefault((condition_count(route), name), {}).setdefault(value, []).append((place, route))
+    for by_value in by_field.values():
+        for alike in by_value.values():
+            yield from ((first, second) for (_, first), (_, second) in combinations(alike, 2))
+    for (one, these), (other, those) in combinations(by_field.items(), 2):
+        if one[0] == other[0]:
+            yield from _mixed(chain.from_iterable(these.values()), chain.from_iterable(those.values()))
+
+
+def _mixed(
+    these: Iterable[tuple[int, RouteSettings]], those: Iterable[tuple[int, RouteSettings]]
+) -> Iterator[tuple[RouteSettings, RouteSettings]]:
+    for first, second in product(these, those):
+        yield (first[1], second[1]) if first[0] < second[0] else (second[1], first[1])
 
 
 def _places(route: RouteSettings) -> Iterator[tuple[str, PathMatch | None]]:
