@@ -38,14 +38,15 @@ class Stream:
     """
 
     __slots__ = (
-        "_error", "_error_for", "_is_armed", "_loop", "_on_readable", "_reader", "_sock", "_timer", "_timer_s", "_watcher",
-        "_write_watcher", "_writer", "is_closed",
+        "_error", "_error_for", "_hub", "_is_armed", "_loop", "_on_readable", "_reader", "_sock", "_timer", "_timer_s",
+        "_watcher", "_write_watcher", "_writer", "is_closed",
     )  # fmt: skip
 
     def __init__(self, sock: _socket.socket) -> None:
         sock.setblocking(False)
         self._sock = sock
-        self._loop = get_hub().loop
+        self._hub: Any = get_hub()
+        self._loop = self._hub.loop
         self._watcher: Any = self._loop.io(sock.fileno(), _READ)
         self._is_armed = False
         self._reader: Any = None  # the greenlet that waits for bytes
@@ -222,7 +223,7 @@ class Stream:
         """Let the hub run until a watcher, the limit or `interrupt` comes back to this greenlet."""
         seconds = limit.remaining_s()
         if seconds == _FOREVER:
-            get_hub().switch()
+            self._hub.switch()
             return
         if seconds <= 0:
             raise limit.late()
@@ -233,7 +234,7 @@ class Stream:
         # its loop last woke, which may be long ago.
         timer.again(getcurrent().switch, _LATE, update=True)
         try:
-            if get_hub().switch() is _LATE:
+            if self._hub.switch() is _LATE:
                 raise limit.late()
         finally:
             timer.stop()  # harmless when close() came first

@@ -41,7 +41,7 @@ TABLE: dict[str, str] = {
     "net/stream.py Stream._abort: waiting.throw": IN_THE_HUB,
     "net/stream.py Stream._readable: self._reader.switch": IN_THE_HUB,
     "net/stream.py Stream._send_rest: self._wait_writable": EXCHANGE,
-    "net/stream.py Stream._switch: get_hub().switch": EXCHANGE,
+    "net/stream.py Stream._switch: self._hub.switch": EXCHANGE,
     "net/stream.py Stream._throw: waiting.throw": IN_THE_HUB,
     "net/stream.py Stream._wake_reader: waiting.switch": IN_THE_HUB,
     "net/stream.py Stream.recv: self.recv_after_wait": EXCHANGE,
