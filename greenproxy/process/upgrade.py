@@ -22,6 +22,22 @@ from greenproxy.process.inherited import hand_over
 _READY = "_GREENPROXY_READY"
 _IS_READY = b"ready"
 _CONTAINER_INIT = 1
+#: The ends of pipes that this master has. Workers must not keep them: that a successor has died would be heard only behind theirs.
+_pipes: set[int] = set()
+
+
+def _forget_pipes() -> None:
+    """In a forked child: close what only its parent talks through."""
+    while _pipes:
+        os.close(_pipes.pop())
+
+
+os.register_at_fork(after_in_child=_forget_pipes)
+
+
+def _close(pipe: int) -> None:
+    _pipes.discard(pipe)
+    os.close(pipe)
 
 
 class Successor:
@@ -62,6 +78,7 @@ class Successor:
         os.close(theirs)
         os.set_blocking(ours, False)
         self._pipe, self._said, self.is_ready = ours, b"", False
+        _pipes.add(ours)
 
     def look(self) -> None:
         """Take note of what it has said. Never waits."""
@@ -94,7 +111,7 @@ class Successor:
 
     def _close_pipe(self) -> None:
         if self._pipe >= 0:
-            os.close(self._pipe)
+            _close(self._pipe)
             self._pipe = -1
 
 
@@ -141,6 +158,7 @@ class Predecessor:
         self.pid = pid
         if self._pipe >= 0:
             os.set_inheritable(self._pipe, False)
+            _pipes.add(self._pipe)
 
     def tell_ready(self) -> None:
         """Tell it that this program serves."""
@@ -149,7 +167,7 @@ class Predecessor:
                 os.write(self._pipe, _IS_READY)
             except BrokenPipeError:  # it is gone
                 pass
-            os.close(self._pipe)
+            _close(self._pipe)
             self._pipe = -1
 
     def has_gone(self) -> bool:

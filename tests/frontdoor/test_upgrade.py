@@ -86,6 +86,13 @@ def test_the_successor_serves_on_the_same_addresses(upgrade: Upgrade, tmp_path: 
     assert not (tmp_path / "proxy.pid").exists()
 
 
+def test_workers_have_nothing_of_what_the_masters_talk_through(upgrade: Upgrade) -> None:
+    upgrade.begin()
+    for pid in upgrade.workers():
+        pipes = [link for link in map(os.readlink, Path(f"/proc/{pid}/fd").iterdir()) if link.startswith("pipe:")]
+        assert len(pipes) == 2 * len(set(pipes)), "a pipe of which it has one end is somebody else's"
+
+
 def test_both_serve_until_one_is_told_to_stop(upgrade: Upgrade, tmp_path: Path) -> None:
     port = upgrade.proxy.port()
     upgrade.begin()
