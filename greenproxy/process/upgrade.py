@@ -22,7 +22,7 @@ from greenproxy.process.inherited import hand_over
 _READY = "_GREENPROXY_READY"
 _IS_READY = b"ready"
 _CONTAINER_INIT = 1
-#: The ends of pipes that this master has. Workers must not keep them: that a successor has died would be heard only behind theirs.
+#: The ends of pipes that this master has. Workers must not keep them: the end of a successor would be heard only behind theirs.
 _pipes: set[int] = set()
 
 
