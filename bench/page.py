@@ -7,7 +7,7 @@ from typing import Any
 
 from bench import chart
 from bench.figures import Summary, summaries
-from bench.prose import HOW, INTRODUCTION, NOTES
+from bench.prose import BUSY, HOW, INTRODUCTION, NOTES
 from bench.report import PERCENTILES
 from bench.scenarios import COST, GROWTH, LATENCY, MEMORY
 
@@ -85,6 +85,7 @@ def _facts(data: Data) -> dict[str, Any]:
     return {
         **data["machine"],
         "date": data["date"],
+        "busy": BUSY.format(**data["machine"]) if data["machine"]["load_before"] > 0.25 * data["machine"]["cores"] else "",
         "versions": ", ".join(found),
         "rounds": data["rounds"],
         "seconds": f"{data['seconds']:g}",

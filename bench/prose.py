@@ -12,8 +12,13 @@ It installs what is missing where it may (Debian packages as root, Python peers 
 without.
 
 What is compared is **processor time per request**, of user and system, as a multiple of nginx's in the same round: one
-that uses half of it serves twice as many requests with the same cores. The median of {rounds} rounds counts.
+that uses half of it serves twice as many requests with the same cores. The median of {rounds} rounds counts.{busy}
 """
+
+BUSY = """
+
+**Provisional:** the machine was busy with other things (load {load_before}). Ratios of processor time stand that, more or
+less; latency does not."""
 
 NOTES = {
     "cost": """\

@@ -47,6 +47,13 @@ def test_page_says_in_words_where_greenproxy_loses_and_what_failed(line: str) ->
     assert line in page.page(everything()).splitlines()
 
 
+def test_page_says_when_the_machine_was_busy() -> None:
+    data = everything()
+    data["machine"]["load_before"] = 3.5
+    assert "**Provisional:** the machine was busy with other things (load 3.5)." in page.page(data)
+    assert "Provisional" not in page.page(everything())
+
+
 @pytest.mark.parametrize("name", ["performance-cost.svg", "performance-growth.svg"])
 def test_charts_of_the_page_are_well_formed(name: str) -> None:
     root = ElementTree.fromstring(page.charts(everything())[name])
