@@ -18,6 +18,7 @@ from gevent.hub import getcurrent
 from greenlet import greenlet
 
 Task = Callable[[], None]
+_TRIM_EVERY_S = 0.25
 
 
 class _Runner(greenlet):
@@ -25,12 +26,14 @@ class _Runner(greenlet):
 
 
 class Recycler:
-    """Runs tasks; keeps at most `keep` greenlets for reuse."""
+    """Runs tasks; keeps `keep` greenlets for reuse, behind a burst more of them, which end one after the other."""
 
-    def __init__(self, keep: int = 256) -> None:
+    def __init__(self, keep: int = 256, most: int = 2048) -> None:
         self._hub: Any = get_hub()
         self._idle: list[_Runner] = []
         self._keep = keep
+        self._most = most
+        self._trim_timer: Any = None  # there while there are more than `keep`
 
     def run(self, task: Task) -> None:
         """Run `task` until it first waits. Must be called from a hub callback; exceptions go to the hub's error handler."""
@@ -60,15 +63,32 @@ class Recycler:
         """Return whether the calling task's greenlet ends with it."""
         return bool(getattr(getcurrent(), "is_retired", False))
 
-    def _loop(self, task: Task) -> None:
+    def _loop(self, task: Task | None) -> None:
         me: Any = getcurrent()
         idle, hub = self._idle, self._hub
-        while True:
+        while task is not None:
             try:
                 task()
             except BaseException:  # a raw greenlet has nobody above it but the hub, which must not end
                 hub.handle_error(me, *sys.exc_info())
-            if me.is_retired or len(idle) >= self._keep:
+            if me.is_retired or (len(idle) >= self._keep and not self._may_stay()):
                 return
             idle.append(me)
             task = hub.switch()
+
+    def _may_stay(self) -> bool:
+        """One more than usual is free: where hundreds of requests are served at once, it will be wanted again in a moment."""
+        if self._trim_timer is None:
+            self._trim_timer = self._hub.loop.timer(_TRIM_EVERY_S, _TRIM_EVERY_S, ref=False)
+            self._trim_timer.start(self._trim)
+        return len(self._idle) < self._most
+
+    def _trim(self) -> None:
+        """End half of those that are more than usual. In the hub."""
+        idle = self._idle
+        for _ in range((len(idle) - self._keep + 1) // 2):
+            idle.pop().switch(None)
+        if len(idle) <= self._keep:
+            timer, self._trim_timer = self._trim_timer, None
+            timer.stop()
+            timer.close()

@@ -12,8 +12,9 @@ from gevent import get_hub
 from gevent.event import Event
 from gevent.hub import getcurrent
 
+from greenproxy.net import recycler as module
 from greenproxy.net.recycler import Recycler
-from tests.hub import settle
+from tests.hub import settle, until
 
 
 @contextmanager
@@ -61,9 +62,19 @@ def test_greenlets_that_are_free_again_are_used_again() -> None:
 
 
 def test_no_more_greenlets_are_kept_than_allowed() -> None:
-    recycler = Recycler(keep=1)
+    recycler = Recycler(keep=1, most=1)
     ran = greenlets_of(recycler, 3, at_once=True)
     assert sum(not each.dead for each in ran) == 1
+
+
+def test_behind_a_burst_more_are_kept_for_the_next_one_and_end_when_none_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_TRIM_EVERY_S", 0.01)
+    recycler = Recycler(keep=2, most=20)
+    first = greenlets_of(recycler, 15, at_once=True)
+    assert set(greenlets_of(recycler, 15, at_once=True)) == set(first)
+    until(lambda: recycler.idle == 2)
+    assert sum(not each.dead for each in first) == 2
+    assert recycler._trim_timer is None
 
 
 def test_a_retired_greenlet_ends_with_its_task() -> None:
