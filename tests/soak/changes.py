@@ -20,7 +20,7 @@ from tests.soak.stage import Stage
 
 BROKEN = "\n[listner:typo]\nbind = :0\n[upstream:app\n"
 DONE, REFUSED, UNDONE = "reloaded", "reload refused", "reload undone"
-_OUTCOME = re.compile(f"info: ({DONE}): |error: ({REFUSED}|{UNDONE})")
+OUTCOME = re.compile(f"info: ({DONE}): |error: ({REFUSED}|{UNDONE})")
 _BEGUN, _ENDS = "info: reloading ", (f"{DONE}: ", REFUSED, UNDONE)
 _HUPS_PER_S = 20 / 60
 
@@ -65,7 +65,7 @@ class Reloads:
         self.wrong: list[str] = []
 
     def _outcomes(self) -> list[str]:
-        return [done or not_done for done, not_done in _OUTCOME.findall(self._proxy.log())]
+        return [done or not_done for done, not_done in OUTCOME.findall(self._proxy.log())]
 
     def step(self, step: Step) -> None:
         """Change the file, send HUP, wait for the outcome, and look whether it is what the file says."""

@@ -12,11 +12,11 @@ import os
 import random
 import signal
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 
 from tests.processes import Proxy, children_of
-from tests.soak.changes import DONE, REFUSED, UNDONE, next_master
+from tests.soak.changes import DONE, OUTCOME, next_master
 from tests.soak.drift import Point, Row, judge, windows
 from tests.soak.figures import descriptors, memory_bytes
 from tests.soak.watch import MASTER_DESCRIPTORS, MEMORY, MIB, settling
@@ -46,6 +46,8 @@ class Restless:
         self._is_under_way = False
         self._born: set[int] = set()  # the workers after that
         self._is_of_age = False  # they all came with one reload
+        self._outcomes: Counter[str] = Counter()
+        self._read_bytes = 0
 
     def turn(self) -> None:
         """Do what is due, unless what was done before has not come to its end."""
@@ -64,9 +66,16 @@ class Restless:
 
     def is_settled(self) -> bool:
         """Return whether every reload has ended, and only its own workers are left."""
-        log = self._proxy.log()
-        is_done = log.count(f"info: {DONE}: ") + log.count(f"error: {REFUSED}") + log.count(f"error: {UNDONE}") >= self.reloads
-        return is_done and len(self.workers()) == WORKERS
+        self._read_on()
+        return sum(self._outcomes.values()) >= self.reloads and len(self.workers()) == WORKERS
+
+    def _read_on(self) -> None:
+        """Count how reloads came out, in what was logged since the last look: a day's log is long."""
+        with open(self._proxy.folder / "stderr", errors="surrogateescape") as log:
+            log.seek(self._read_bytes)
+            text, newline, _ = log.read().rpartition("\n")
+        self._read_bytes += len((text + newline).encode(errors="surrogateescape"))
+        self._outcomes.update(done or undone for done, undone in OUTCOME.findall(text))
 
     def workers(self) -> list[int]:
         """Return the process ids of its workers."""
@@ -77,7 +86,7 @@ class Restless:
         end_s = time.monotonic() + _PATIENCE_S
         while not self.is_settled() and time.monotonic() < end_s:
             time.sleep(0.05)
-        done = self._proxy.log().count(f"info: {DONE}: ")
+        done = self._outcomes[DONE]
         self._expect(done == self.reloads, f"{done} of {self.reloads} reloads are done")
         self._expect(len(self.workers()) == WORKERS, f"workers at the end: {len(self.workers())}")
 
