@@ -38,7 +38,7 @@ def ask(sock: socket.socket) -> None:
             raise ConnectionError("the connection was closed")
         answer += piece
     if not answer.startswith(b"HTTP/1.1 200 "):
-        raise ConnectionError(answer[:40].decode("latin-1"))
+        raise ConnectionError(answer.partition(b"\r\n")[0].decode("latin-1"))
 
 
 def is_alive(sock: socket.socket) -> bool:

@@ -149,7 +149,11 @@ class Held:
             self._child = self._ground.children.start(
                 self._name, self._command, self._ground.cores.load, {"PYTHONPATH": str(ROOT)}
             )
-            self._wait_for(lambda said: said.startswith("ready"))
+            try:
+                self._wait_for(lambda said: said.startswith("ready"))
+            except BaseException:
+                self.__exit__()
+                raise
         return self
 
     def __exit__(self, *_: object) -> None:
