@@ -19,6 +19,9 @@ from tests.processes import Process, is_running, wait_until
 ABSENT = tools.missing(["nginx", "wrk", "openssl"])
 needs_programs = pytest.mark.skipif(bool(ABSENT), reason=f"not installed: {', '.join(ABSENT)}")
 
+#: Two proxies, an origin and a load at once want more than a second each where others want the cores, too.
+pytestmark = pytest.mark.timeout(120)
+
 
 class Bench(Process):
     """`python -m bench`, with a folder for temporary files of its own."""
@@ -41,7 +44,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bench, 
     figures = folder / "figures.json"
     asked = ["--scenario", "small", "--scenario", "tls", "--target", "greenproxy", "--target", "nginx"]
     with Bench(folder, *asked, "--rounds", "1", "--seconds", "0.3", "--json", str(figures)) as bench:
-        assert bench.wait(40.0) == 0, bench.output() + bench.log()
+        assert bench.wait(100.0) == 0, bench.output() + bench.log()
         yield bench, json.loads(figures.read_text())
 
 
