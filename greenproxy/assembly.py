@@ -30,6 +30,7 @@ from greenproxy.middleware.loading import bind
 from greenproxy.net.dial import SockAddr, dial
 from greenproxy.net.recycler import Recycler
 from greenproxy.net.resolver import Resolver
+from greenproxy.net.splice import PIPE
 from greenproxy.net.stream import Stream
 from greenproxy.observability.access_log import AccessLog
 from greenproxy.observability.board import Board
@@ -216,6 +217,7 @@ class House:
         open_ = self._doors.connections
         return {
             "idle_greenlets": self._recycler.idle,
+            "pipes": PIPE.descriptors,
             "clients": {"open": open_, "serving": open_ - sum(waiting.values()), **waiting},
             "admin_clients": self._side_doors.connections,
             "upstreams": [upstream.held() for upstream in self._upstreams.values()],

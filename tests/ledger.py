@@ -125,6 +125,7 @@ def standing(held: Held) -> dict[str, int]:
         "watchers: active": idle + held["clients"]["open"] + held["admin_clients"] + 2 * checks,
         "watchers: timer": checks,
         "descriptors: socket": idle + held["clients"]["open"] + held["admin_clients"] + checks,
+        "descriptors: pipe": held["pipes"],
         "greenlets: Checks.check": checks,
     }
     kinds = ("greenlets", "watchers", "descriptors")

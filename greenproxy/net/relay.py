@@ -11,12 +11,15 @@ from typing import Protocol
 from greenproxy.deadline import Limit, Patience
 from greenproxy.errors import BackendInvalid, BackendReset, ProxyError
 from greenproxy.net.ahead import Hold, NoHold
+from greenproxy.net.splice import LEAST_BYTES, PIPE, Unable
 from greenproxy.net.stream import Stream
-from greenproxy.protocol.body import Malformed
+from greenproxy.protocol.body import EofDecoder, LengthDecoder, Malformed
 
 #: One read from a backend: large, because each costs two system calls and a wake-up or two, but below the 128 KiB from which
 #: the C library maps and unmaps memory for every buffer (15 us).
 READ_BYTES = 120 * 1024
+#: After as many bytes others get their turn, however fast a backend and its client are: half a millisecond.
+TURN_BYTES = 1024 * 1024
 _NO_HOLD = NoHold()
 
 
@@ -39,7 +42,9 @@ class RelayBody:
     `ahead_bytes`: how much may be read before the client takes it. `hold` is told when the backend waits for the client.
     """
 
-    __slots__ = ("_decoder", "_failed", "_first", "_release", "ahead_bytes", "hold", "patience", "stream")
+    __slots__ = (
+        "_decoder", "_failed", "_first", "_in_turn", "_may_splice", "_release", "ahead_bytes", "hold", "patience", "stream",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -59,8 +64,15 @@ class RelayBody:
         self.patience = patience
         self._release: Callable[[bool], None] | None = release
         self._failed = failed
+        self._in_turn = 0  # bytes that came since others had their turn
+        self._may_splice = True
         self.ahead_bytes = ahead_bytes
         self.hold = hold
+
+    @property
+    def content_length(self) -> int | None:
+        """The announced length in bytes; None where the end shows otherwise."""
+        return self._decoder.length if isinstance(self._decoder, LengthDecoder) else None
 
     @property
     def trailers(self) -> bytes:
@@ -94,6 +106,55 @@ class RelayBody:
         self._end_if_done()
         return piece
 
+    # -------------------------------------------------------------- unseen
+
+    def can_pass_on(self, sink: Stream) -> bool:
+        """Whether `pass_on` may be called for what comes next: it is long, and goes from one plain socket to another."""
+        decoder = self._decoder
+        return (
+            isinstance(decoder, (LengthDecoder, EofDecoder))
+            and decoder.left >= LEAST_BYTES
+            and self._may_splice
+            and not self.is_over
+            and type(sink) is type(self.stream) is Stream
+        )
+
+    def pass_on(self, sink: Stream) -> tuple[int, bytes]:
+        """Move the next bytes to `sink` inside the kernel: return how many came, and what of them it did not take at once.
+
+        Waits for the backend. Raises as iterating does; an OSError is the sink's. No bytes: ask `can_pass_on` again.
+        """
+        decoder = self._decoder
+        assert isinstance(decoder, (LengthDecoder, EofDecoder))
+        count = self._fill(min(decoder.left, max(READ_BYTES, min(self.ahead_bytes, TURN_BYTES))))
+        if not count:
+            return 0, b""
+        decoder.skip(count)
+        self._end_if_done()
+        return count, PIPE.drain(sink)
+
+    def _fill(self, most_bytes: int) -> int:
+        """Take the next bytes into the pipe. Returns how many, 0 when there is nothing more to splice."""
+        stream = self.stream
+        try:
+            self._take_turn()
+            while (count := PIPE.fill(stream, most_bytes)) is None:
+                stream.wait_readable(self.patience)
+            if not count:
+                self._finish_at_eof()
+        except Unable:
+            self._may_splice = False
+            return 0
+        except ProxyError as error:
+            self._failed(error)
+            raise
+        except OSError as error:
+            raise self._failure(BackendReset("The backend broke off its answer.")) from error
+        self._in_turn += count
+        return count
+
+    # -------------------------------------------------------------- beside a slow client
+
     def take_now(self, max_bytes: int) -> bytes | None:
         """Return payload bytes (b"" for none yet) of at most `max_bytes` that have arrived, None when nothing has.
 
@@ -118,12 +179,17 @@ class RelayBody:
                 raise
             raise self._failure(BackendReset("The connection to the backend was closed.")) from error
 
+    # -------------------------------------------------------------- for all of them
+
     def _receive(self, max_bytes: int, *, waits: bool) -> bytes | None:
         """Return payload bytes; None at the end, or when nothing has arrived."""
         stream = self.stream
         try:
+            if waits:
+                self._take_turn()
             data = stream.recv(max_bytes, self.patience) if waits else stream.recv_now(max_bytes)
             if data:
+                self._in_turn += len(data)
                 return self._decoder.feed(data)
             if data is not None:
                 self._finish_at_eof()
@@ -135,6 +201,12 @@ class RelayBody:
             raise self._failure(BackendReset("The backend broke off its answer.")) from error
         except Malformed as error:
             raise self._failure(BackendInvalid(f"The backend's answer is malformed: {error}")) from error
+
+    def _take_turn(self) -> None:
+        """Let others go first after a while. Waits for the backend then, as everybody does."""
+        if self._in_turn >= TURN_BYTES:
+            self._in_turn = 0
+            self.stream.wait_readable(self.patience)
 
     def _failure(self, error: ProxyError) -> ProxyError:
         self._failed(error)

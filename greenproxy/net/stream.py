@@ -84,6 +84,10 @@ class Stream:
             except BlockingIOError:
                 self._wait_readable(limit)
 
+    def wait_readable(self, limit: Limit) -> None:
+        """Wait until something may have arrived, or the end; at least until others had their turn."""
+        self._wait_readable(limit)
+
     def recv_now(self, max_bytes: int) -> bytes | None:
         """Return what is there without waiting: bytes, b"" at the end of the stream, None when nothing has arrived."""
         try:

@@ -69,11 +69,18 @@ class LengthDecoder:
         self.is_done = True
         return payload
 
+    def skip(self, count: int) -> None:
+        """Note that `count` bytes of the body, at most `left`, went past unseen."""
+        self.left -= count
+        self.is_done = not self.left
+
 
 class EofDecoder:
     """A body that ends with the connection (RFC 9112 section 6.3, item 8): whoever sees EOF calls `finish`."""
 
     __slots__ = ("excess", "is_done")
+
+    left = 1 << 62  # nobody knows
 
     def __init__(self) -> None:
         self.is_done = False
@@ -82,6 +89,9 @@ class EofDecoder:
     def feed(self, data: bytes) -> bytes:
         """Return `data`: all of it is body."""
         return data
+
+    def skip(self, count: int) -> None:
+        """Note that `count` bytes went past unseen."""
 
     def finish(self) -> None:
         """Note that the peer has ended the connection."""

@@ -34,7 +34,7 @@ from greenproxy.proxy.upload import Upload
 from greenproxy.upstream.holds import Hold
 from greenproxy.upstream.lease import Lease
 
-READ_BYTES = 32 * 1024  # heads, and bodies that come with them
+READ_BYTES = 72 * 1024  # heads, and bodies that come with them: one of 64 KiB then costs one call each way
 MAX_HEAD_BYTES = 64 * 1024
 MAX_TRAILER_BYTES = 16 * 1024
 _FOREVER = float("inf")

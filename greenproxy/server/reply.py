@@ -190,6 +190,8 @@ class Reply:
         # Ours tells what it has; of anybody else's, the first piece is awaited, so that its failure can still be a page.
         first = relay.take_ready() if relay is not None else next(pieces, b"")
         self._start(response, framing, self._framed(first))
+        if relay is not None and framing in (relay.content_length, _UNDELIMITED):
+            self._pass_on(relay)
         for piece in pieces:
             if piece:
                 self._write(self._framed(piece))
@@ -197,6 +199,17 @@ class Reply:
             self._write(last_chunk(relay.trailers) if relay is not None else _LAST_CHUNK)
         elif framing >= 0 and self._exchange.bytes_out != framing:
             raise AppError(f"The body ended after {self._exchange.bytes_out} of {framing} bytes.")
+
+    def _pass_on(self, relay: RelayBody) -> None:
+        """Let the kernel move the body, which goes out as it comes, as long as much of it is left."""
+        while relay.can_pass_on(self._stream):
+            try:
+                count, rest = relay.pass_on(self._stream)
+            except OSError as error:
+                raise ClientGone(f"The client's connection broke: {error}") from error
+            self._exchange.bytes_out += count
+            if rest:
+                self._write(rest)
 
     def _framed(self, piece: bytes) -> bytes:
         """Count a piece of the body and return it as it goes on the wire."""

@@ -44,6 +44,11 @@ def in_pieces(*pieces: bytes) -> list[Step]:
     return [step for piece in pieces for step in (send(piece), pause)]
 
 
+def in_halves(data: bytes, size: int) -> tuple[bytes, bytes]:
+    """Return the first `size` bytes, and the others."""
+    return data[:size], data[size:]
+
+
 def before_the_body(*steps: Step) -> Step:
     """Take these steps between the head of a request and its body."""
 

@@ -23,6 +23,7 @@ from tests.kill.peers import (
     chunks,
     echo_bytes,
     in_a_tunnel_that_breaks,
+    in_halves,
     in_pieces,
     leaving_the_rest,
     limits,
@@ -85,6 +86,12 @@ SCENARIOS = [
         buffers=SMALL_BUFFERS,
         expected=((200, LARGE),),
         scripts=serving(expect_request, *in_pieces(answer(LARGE)[:-9], LARGE[-9:]), always(OK)),
+    ),
+    Scenario(
+        "a long answer with a length",
+        asking(get()),
+        expected=((200, LONG * 4),),
+        scripts=serving(expect_request, *in_pieces(*in_halves(answer(LONG * 4), 100_000)), always(OK)),
     ),
     Scenario(
         "an answer in chunks",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -12,9 +13,10 @@ import pytest
 from greenproxy.deadline import Patience
 from greenproxy.errors import BackendInvalid, BackendReset, ClientGone, ProxyError, ReadTimeout
 from greenproxy.net.relay import Decoder, RelayBody
+from greenproxy.net.splice import PIPE, Unable
 from greenproxy.net.stream import Stream
 from greenproxy.protocol.body import ChunkedDecoder, EofDecoder, LengthDecoder
-from tests.hub import HubSocket, is_waiting, poll, reset, watchers
+from tests.hub import HubSocket, connected, is_waiting, poll, read_exactly, reset, until, watchers
 from tests.net.conftest import MakePair
 
 PATIENT = Patience(10, ReadTimeout)
@@ -343,3 +345,203 @@ def test_a_body_that_broke_off_says_once_that_it_is_not_complete(relay: MakeRela
 def test_what_came_before_the_break_was_passed_on(relay: MakeRelay) -> None:
     it = broken_off(relay, BREAKS["an end in a length"])
     assert next(iter(it.body)) == b"hello"
+
+
+# ------------------------------------------------------------------ unseen, inside the kernel
+
+LARGE = bytes(range(256)) * 1024  # 256 KiB
+
+needs_splice = pytest.mark.skipif(not hasattr(os, "splice"), reason="there is no splice here")
+
+
+@dataclass
+class Passage:
+    """A large body on its way to a client without being looked at."""
+
+    relay: Relay
+    sink: Stream
+    client: HubSocket
+    rest: bytes = b""
+
+    def run(self) -> None:
+        """Pass it on as long as it can be; `rest` is what the client did not take."""
+        while self.relay.body.can_pass_on(self.sink):
+            self.rest += self.relay.body.pass_on(self.sink)[1]
+
+
+MakePassage: TypeAlias = Callable[..., Passage]
+
+
+@pytest.fixture
+def passage(relay: MakeRelay, pair: MakePair) -> MakePassage:
+    """Return a function that makes the relay of a large body, and its client."""
+
+    def make(decoder: Decoder, patience: Patience = PATIENT, buffers: int = 0) -> Passage:
+        return Passage(relay(decoder, patience=patience), *pair(buffers=buffers))
+
+    return make
+
+
+def sending(it: Passage, data: bytes, *, closes: bool = False) -> None:
+    """Let the backend send that while the test goes on."""
+
+    def send() -> None:
+        it.relay.backend.sendall(data)
+        if closes:
+            it.relay.backend.close()
+
+    gevent.spawn(send)
+
+
+LONG_KINDS = {"length": lambda: LengthDecoder(len(LARGE)), "eof": EofDecoder}
+every_long_kind = pytest.mark.parametrize("kind", LONG_KINDS)
+
+
+@needs_splice
+@every_long_kind
+def test_a_large_body_is_passed_on_unseen(passage: MakePassage, kind: str) -> None:
+    it = passage(LONG_KINDS[kind]())
+    sending(it, LARGE, closes=kind == "eof")
+    reading = gevent.spawn(read_exactly, it.client, len(LARGE))
+    it.run()
+    it.sink.send(it.rest + b"".join(it.relay.body))
+    assert reading.get() == LARGE
+
+
+@needs_splice
+@every_long_kind
+def test_a_body_that_was_passed_on_says_once_that_it_is_complete(passage: MakePassage, kind: str) -> None:
+    it = passage(LONG_KINDS[kind]())
+    sending(it, LARGE, closes=kind == "eof")
+    it.run()
+    list(it.relay.body)
+    it.relay.body.close()
+    assert (it.relay.released, it.relay.failures) == ([True], [])
+
+
+@needs_splice
+def test_a_backend_is_free_with_its_last_byte_also_when_the_client_takes_none(passage: MakePassage) -> None:
+    it = passage(LengthDecoder(len(LARGE)), buffers=4096)
+    while it.sink.send_now(b"-" * 65536):
+        pass
+    sending(it, LARGE)
+    it.run()
+    rest = it.rest + b"".join(it.relay.body)
+    assert (rest, it.relay.released) == (LARGE, [True])
+
+
+@needs_splice
+def test_what_comes_behind_a_body_is_left_where_it_is(passage: MakePassage) -> None:
+    it = passage(LengthDecoder(100_000))
+    it.relay.backend.sendall(LARGE[:100_000] + b"next")
+    it.run()
+    assert (it.relay.released, it.relay.stream.recv(100)) == ([True], b"next")
+
+
+@needs_splice
+def test_no_more_is_taken_at_once_than_may_wait_for_a_slow_client(passage: MakePassage) -> None:
+    it = passage(LengthDecoder(1 << 20), buffers=4096)
+    it.relay.body.ahead_bytes = 150_000
+    while it.sink.send_now(b"-" * 65536):
+        pass
+    it.relay.backend.sendall(LARGE[:200_000])
+    assert it.relay.body.pass_on(it.sink)[0] <= 150_000
+
+
+CANNOT: dict[str, Callable[[], Decoder]] = {
+    "chunks, which must be looked at": chunked,
+    "little": lambda: LengthDecoder(65_535),
+    "nothing": lambda: LengthDecoder(0),
+}
+
+
+@pytest.mark.parametrize("kind", CANNOT)
+def test_what_is_not_passed_on_unseen(passage: MakePassage, kind: str) -> None:
+    it = passage(CANNOT[kind]())
+    assert not it.relay.body.can_pass_on(it.sink)
+
+
+def test_what_is_over_is_not_passed_on(passage: MakePassage) -> None:
+    it = passage(EofDecoder())
+    it.relay.body.close()
+    assert not it.relay.body.can_pass_on(it.sink)
+
+
+class Secret(Stream):
+    """A stream that changes what it is given, as TLS does."""
+
+
+def test_nothing_is_passed_on_to_a_stream_that_changes_it(passage: MakePassage) -> None:
+    it = passage(EofDecoder())
+    raw, peer = connected()
+    secret = Secret(raw)
+    assert not it.relay.body.can_pass_on(secret)
+    secret.close()
+    peer.close()
+
+
+@needs_splice
+def test_where_splicing_fails_the_body_is_copied(passage: MakePassage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise Unable
+
+    it = passage(LengthDecoder(len(LARGE)))
+    sending(it, LARGE)
+    monkeypatch.setattr(PIPE, "fill", refuse)
+    it.run()
+    assert it.relay.read() == LARGE
+
+
+LONG_BREAKS = {"closes": BackendReset, "resets": BackendReset, "is silent": ReadTimeout}
+
+
+@needs_splice
+@pytest.mark.parametrize("how", LONG_BREAKS)
+def test_a_large_body_that_breaks_off_is_told_to_its_owner_once(passage: MakePassage, how: str) -> None:
+    it = passage(LengthDecoder(len(LARGE)), patience=Patience(0.05, ReadTimeout))
+    it.relay.backend.sendall(LARGE[:1000])
+    it.relay.body.pass_on(it.sink)
+    if how == "closes":
+        it.relay.backend.close()
+    elif how == "resets":
+        reset(it.relay.backend)
+    with pytest.raises(LONG_BREAKS[how]):
+        it.run()
+    it.relay.body.close()
+    assert ([type(each) for each in it.relay.failures], it.relay.released) == ([LONG_BREAKS[how]], [False])
+
+
+@needs_splice
+def test_a_client_that_resets_is_no_failure_of_the_backend_of_a_large_body(passage: MakePassage) -> None:
+    it = passage(EofDecoder())
+    reset(it.client)
+    sending(it, LARGE)
+    with pytest.raises(OSError, match=r"reset|pipe"):
+        it.run()
+    assert it.relay.failures == []
+
+
+@needs_splice
+def test_whoever_is_killed_in_a_large_body_leaves_nothing_on(passage: MakePassage) -> None:
+    it = passage(EofDecoder())
+    passing = gevent.spawn(it.run)
+    poll()
+    during = watchers()
+    passing.kill()
+    it.relay.body.close()
+    assert (watchers() < during, it.relay.released) == (True, [False])
+
+
+@pytest.mark.parametrize("is_seen", [True, False], ids=["copied", "spliced"])
+def test_however_fast_it_comes_others_get_their_turn(
+    passage: MakePassage, monkeypatch: pytest.MonkeyPatch, is_seen: bool
+) -> None:
+    monkeypatch.setattr("greenproxy.net.relay.TURN_BYTES", 1)
+    it = passage(EofDecoder())
+    it.relay.backend.sendall(b"x" * 1000)
+    it.relay.body.pass_on(it.sink) if not is_seen else next(iter(it.relay.body))
+    it.relay.backend.sendall(b"x" * 1000)
+    until(it.relay.stream.has_arrived)
+    other = gevent.spawn(lambda: None)
+    it.relay.body.pass_on(it.sink) if not is_seen else next(iter(it.relay.body))
+    assert other.ready()
