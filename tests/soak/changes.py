@@ -244,8 +244,8 @@ def next_master(process: Process, old: int, is_ready: str) -> int:
     """Have a master followed by a new one, which is up when `is_ready` stands in the log once more; return its id."""
     children, ready = set(children_of(old)), process.log().count(is_ready)
     os.kill(old, signal.SIGUSR2)
-    (new,) = wait_until(lambda: set(children_of(old)) - children, "the new master is there")
-    wait_until(lambda: process.log().count(is_ready) > ready, "the new master is ready")
+    (new,) = wait_until(lambda: set(children_of(old)) - children, "the new master is there", 60.0)
+    wait_until(lambda: process.log().count(is_ready) > ready, "the new master is ready", 60.0)
     os.kill(old, signal.SIGTERM)
     return new
 

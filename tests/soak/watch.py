@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -94,7 +94,8 @@ class Ground:
         return found
 
 
-def _most(counts: Any) -> dict[str, int]:
+def _most(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Return the largest count of each kind."""
     most: dict[str, int] = {}
     for each in counts:
         for what, count in each.items():
