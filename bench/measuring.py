@@ -110,7 +110,8 @@ def _started(ground: Ground, cell: Cell, statsd: int) -> Running:
     running = Running(cell)
     name = cell.label.replace(" ", "-")
     with _failures_of(running):
-        place = Place(ground, name, running.address.plain, running.address.secure, statsd)
+        needs_tls = cell.is_secure or cell.load.is_secure
+        place = Place(ground, name, running.address.plain, running.address.secure, statsd, needs_tls)
         found: Launch = launch(cell.variant, place)
         second = ground.cores.second if cell.variant.workers > 1 else None
         running.child = ground.children.start(name, found.command, ground.cores.proxy, found.environ, second)

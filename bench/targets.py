@@ -36,13 +36,17 @@ class Variant:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a proxy listens and looks for its backends. `statsd` is a port that takes packets and drops them."""
+    """Where a proxy listens and looks for its backends. `statsd` is a port that takes packets and drops them.
+
+    Without `needs_tls` greenproxy has no such listener: another checkout, to compare with, may know none.
+    """
 
     ground: Ground
     name: str
     plain: int
     secure: int
     statsd: int
+    needs_tls: bool = False
 
     def write(self, suffix: str, text: str) -> str:
         """Write a file that belongs to this proxy and return its path."""
@@ -92,7 +96,7 @@ def _greenproxy_ini(variant: Variant, place: Place) -> str:
     routes = "".join(f"[route:r{n}]\npath = /r{n}/\n\n" for n in range(1, variant.routes + 1))
     logs = f"access-log = {place.name}-access.log\nstatsd = 127.0.0.1:{place.statsd}" if variant.logs else "access-log = off"
     middleware = "middleware = stamp\n" if variant.has_middleware else ""
-    secure = "" if variant.is_under_gunicorn else _SECURE.format(port=place.secure)
+    secure = _SECURE.format(port=place.secure) if place.needs_tls else ""
     return f"""[greenproxy]
 workers = {variant.workers}
 worker-connections = 11000
