@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.client import RawClient, get
-from tests.processes import Proxy, wait_until
+from tests.ledger import ask as ask_census
+from tests.processes import Process, Proxy, wait_until
 
 INI = """
 [greenproxy]
@@ -139,3 +141,21 @@ def test_requests_that_come_all_at_once_do_not_make_the_collector_look(tmp_path:
         for client in clients:
             client.__exit__()
     assert rounds < 20
+
+
+def test_a_worker_of_gunicorn_has_the_same_to_do_as_one_of_ours(tmp_path: Path) -> None:
+    """Greenlets, timers and threads are all that could make its requests dearer: the rest is the same code."""
+    ini = INI.replace("workers = 2", "workers = 1\nadmin = unix:admin.sock")
+    script = str(Path(sys.executable).with_name("gunicorn"))
+    flags = ["-b", "127.0.0.1:0", "--no-control-socket", "-k", "greenproxy.worker.ProxyWorker", "greenproxy.ini"]
+    told = []
+    for folder in (tmp_path / "ours", tmp_path / "theirs"):
+        folder.mkdir()
+        (folder / "edge.py").write_text(EDGE)
+        (folder / "greenproxy.ini").write_text(ini)
+        with Proxy(ini, folder) if folder.name == "ours" else Process([sys.executable, script, *flags], folder):
+            wait_until((folder / "admin.sock").exists, "somebody listens")
+            held = ask_census(str(folder / "admin.sock"))
+            threads = len(list(Path(f"/proc/{held['pid']}/task").iterdir()))
+            told.append((held["greenlets"], held["watchers"], threads))
+    assert told[0] == told[1]
