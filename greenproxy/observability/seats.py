@@ -106,4 +106,7 @@ class Seat:
 
     def lanes_of_others(self) -> list[int]:
         """Return the lanes of the others that accept, -1 for each that has none."""
-        return [int(self._numbers[at + _LANE]) for at in self._others if self._numbers[at] >= 0]
+        numbers = self._numbers
+        if numbers[_CHANGED] != self._seen:
+            self._look_around()
+        return [int(numbers[at + _LANE]) for at in self._others if numbers[at] >= 0]

@@ -1,7 +1,7 @@
 """Balance: a worker that has more clients than the others lets them take the next ones.
 
 It never refuses one. With a little more than the mean it goes to the end of the line in which the kernel wakes workers; with a
-lot more, as in a burst, where all are awake, it accepts one in a millisecond, as long as that helps: when the others take
+lot more, as in a burst, where all are awake, it accepts one in some milliseconds, as long as that helps: when the others take
 nobody for a moment, because they are stuck, it accepts as fast as it can.
 """
 
@@ -17,8 +17,8 @@ from greenproxy.observability.seats import Seat
 _AT_ONCE = 8
 #: A lot: so many clients, and this part of the mean, more than the mean.
 _MANY, _MUCH = 8, 0.05
-#: How long it accepts nobody then, and how long it goes on like that while the others have neither more nor less than before.
-_PAUSE_S, _PATIENCE_S = 0.001, 0.02
+#: How long it accepts nobody then, longer with more, and how long it goes on like that while the others have as many as before.
+_PAUSE_S, _LONGEST_PAUSE_S, _PATIENCE_S = 0.001, 0.01, 0.02
 
 
 class Sharing(Protocol):
@@ -52,8 +52,9 @@ class Balance:
         self._accepted += 1
         if excess < 1 and self._accepted % _AT_ONCE:
             return
-        if excess > _MANY + mean * _MUCH and self._takes(theirs):
-            listener.rest(_PAUSE_S)
+        much = _MANY + mean * _MUCH
+        if excess > much and self._takes(theirs):
+            listener.rest(min(_PAUSE_S * excess / much, _LONGEST_PAUSE_S))
         else:
             listener.pass_on()
 

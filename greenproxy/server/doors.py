@@ -178,7 +178,7 @@ class Doors:
             self._sweep.stop()
             self._sweep.close()
         interval_s = min(front.sweep_interval_s for front in self._fronts)
-        self._sweep = get_hub().loop.timer(interval_s, interval_s)
+        self._sweep = get_hub().loop.timer(0.0, interval_s)  # first as soon as the loop has registered the listeners
         self._sweep.start(self._sweep_all)
 
     def _sweep_all(self) -> None:

@@ -65,6 +65,7 @@ class Listener(StreamServer):
         self._accept = accept
         self._shortage = shortage
         self._pause_s = 0.0
+        self._is_out = False  # it rests, and keeps its watcher
         self._resume: Any = None
         self._is_full = is_full
         #: Whether other workers accept from this socket, too; gunicorn's `reuse_port` gives each worker one for itself.
@@ -75,7 +76,7 @@ class Listener(StreamServer):
 
     def full(self) -> bool:
         """Whether accepting must stop, or has stopped meanwhile; `resume` starts it again."""
-        return self._watcher is None or self._is_full()
+        return self._is_out or self._watcher is None or self._is_full()
 
     def do_read(self) -> Any:
         """Return (raw socket, address) of one accepted connection; None when there is none."""
@@ -102,8 +103,10 @@ class Listener(StreamServer):
 
     def rest(self, for_s: float) -> None:
         """Accept nobody for some seconds."""
-        self.stop_accepting()
         self._stop_resume()
+        self._is_out = self._turns.is_on and self._turns.step_out()
+        if not self._is_out:
+            self.stop_accepting()
         self._resume = self.loop.timer(for_s)
         self._resume.start(self.resume, update=True)
 
@@ -111,6 +114,7 @@ class Listener(StreamServer):
         """Accept no more for now, and be woken for nobody."""
         if self._watcher is not None:
             self._turns.leave()
+        self._is_out = False
         super().stop_accepting()
 
     def watch(self, wanted: bool) -> None:
@@ -129,12 +133,12 @@ class Listener(StreamServer):
 
     def take_turns(self) -> None:
         """Be woken in turn with the listeners of other workers. To be called every second, since that may be lost."""
-        if self._watcher is not None:
+        if self._watcher is not None and not self._is_out:
             self._turns.begin()
 
     def pass_on(self) -> None:
         """Let the others be woken first for the next clients. Who waits now, and whom nobody else takes, is accepted here."""
-        if self._turns.is_on and not self._turns.pass_on():
+        if self._turns.is_on and not (self._turns.step_out() and self._turns.step_in()):
             self.stop_accepting()
             self.start_accepting()
 
@@ -153,6 +157,10 @@ class Listener(StreamServer):
     def resume(self) -> None:
         """Accept again, unless the listener was closed."""
         self._stop_resume()
+        if self._is_out:
+            self._is_out = False
+            if not self._turns.step_in():
+                self.stop_accepting()
         if self.started:
             self.start_accepting()
 

@@ -63,8 +63,8 @@ class Turns:
             return None
         return int(found[1], 16) if found else None
 
-    def pass_on(self) -> bool:
-        """Go to the end of the line. Returns False if the place is lost, and the loop must register it again.
+    def step_out(self) -> bool:
+        """Be woken no more, until `step_in`. Returns False if the place is lost, and the loop must register it again.
 
         libev makes its epoll anew, with other marks, after events for descriptors that it has closed. Then the place is a plain
         one, which is known by that: what is exclusive the kernel refuses to modify.
@@ -72,7 +72,12 @@ class Turns:
         if self._control(_MODIFY, _PLAIN):
             self.leave()
             return False
-        return self._control(_DELETE) and self._control(_ADD, self._exclusive)
+        return self._control(_DELETE)
+
+    def step_in(self) -> bool:
+        """Go to the end of the line. Returns False if that is not possible, and the loop must register it again."""
+        self.is_on = self._control(_ADD, self._exclusive)
+        return self.is_on
 
     def leave(self) -> None:
         """Be woken no more. libev would leave a place that nobody watches, and be woken in vain, in the place of another."""
