@@ -6,11 +6,17 @@ import logging
 
 from greenproxy.config.settings import BackendSettings, Settings
 
+_MOST_SHOWN = 20
+
 
 def announce_upstreams(settings: Settings, log: logging.Logger) -> None:
-    """Log a line for each upstream, with its backends."""
+    """Log a line for each upstream, with its backends; of many, how many they are and some of them."""
     for upstream in settings.upstreams:
-        log.info("upstream %s: %s", upstream.name, ", ".join(map(_shown, upstream.backends)))
+        backends = upstream.backends
+        shown = ", ".join(map(_shown, backends[:_MOST_SHOWN]))
+        if len(backends) > _MOST_SHOWN:
+            shown = f"{len(backends)} backends: {shown} and so on"
+        log.info("upstream %s: %s", upstream.name, shown)
 
 
 def _shown(backend: BackendSettings) -> str:
