@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -90,6 +91,10 @@ class Mixed:
         stage = self._stage
         try:
             self.ports = self._stack.enter_context(backends(stage.folder))
+            # Bound and not listened on: as long as it is ours, nobody else on the machine answers there.
+            nobody = self._stack.enter_context(socket.socket())
+            nobody.bind(("127.0.0.1", 0))
+            self._nobody = nobody.getsockname()[1]
             pair = make_pair(stage.folder)
             if pair is None:
                 stage.say("openssl is not installed: this goes without TLS")
@@ -106,7 +111,7 @@ class Mixed:
 
     def _proxy(self, name: str, pair: tuple[Path, Path] | None) -> tuple[Terrain, Ground, Proxy]:
         stage = self._stage
-        terrain = Terrain(stage.folder / name, self.ports, pair, stage.leaks if name == "calm" else ())
+        terrain = Terrain(stage.folder / name, self.ports, self._nobody, pair, stage.leaks if name == "calm" else ())
         terrain.write_module(**stage.leak_sizes)
         proxy = self._stack.enter_context(Proxy(terrain.ini, terrain.folder))
         ground = Ground(terrain.admin_port, WORKERS)
@@ -127,6 +132,7 @@ class Mixed:
             load.wait_until_answered(20)
         stage.say("clients of both proxies are at it")
         self._begun_s = time.monotonic()
+        self.calm.begin(self._begun_s)
         try:
             self._go_on()
         except KeyboardInterrupt:

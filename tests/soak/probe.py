@@ -19,7 +19,7 @@ from tests.soak.known import echo_of
 from tests.soak.reading import Ended, Malformed, Reader
 
 _TIMEOUT_S = 30.0
-_CONNECTIONS = 4  # to the proxy, so that each worker has some
+_CONNECTIONS = 8  # to the proxy, so that each worker has some
 
 
 class Way:

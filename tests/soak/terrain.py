@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ MODULE = """
 import os
 import socket
 import time
+from pathlib import Path
 
 import gevent
 from gevent.event import Event
@@ -24,7 +26,8 @@ from gevent.event import Event
 from greenproxy import Handler, Request, Response
 
 _kept = []
-_echoed_s = {}  # the moment of the first
+_begun = Path(__file__).with_name("begun")  # has the moment from which times grow
+_moments = {}
 
 
 def stamp(request: Request, call_next: Handler) -> Response:
@@ -68,8 +71,10 @@ def memory(request: Request, call_next: Handler) -> Response:
 
 def latency(request: Request, call_next: Handler) -> Response:
     if "/echo/" in request.path:
+        if not _moments and _begun.exists():
+            _moments["begun"] = float(_begun.read_text())
         now_s = time.monotonic()
-        gevent.sleep((now_s - _echoed_s.setdefault(0, now_s)) * {leak_s})
+        gevent.sleep((now_s - _moments.get("begun", now_s)) * {leak_s})
     return call_next(request)
 """
 #: What can be leaked on purpose.
@@ -156,12 +161,17 @@ timeout = 60s
 
 
 class Terrain:
-    """Writes the configuration of one proxy into `folder`. Its ports stay the same. `leaks` are from LEAKS."""
+    """Writes the configuration of one proxy into `folder`. Its ports stay the same.
 
-    def __init__(self, folder: Path, backends: Sequence[int], pair: tuple[Path, Path] | None, leaks: Sequence[str] = ()) -> None:
+    `nobody` is a port on which nobody listens, `pair` a certificate and its key; `leaks` are from LEAKS.
+    """
+
+    def __init__(
+        self, folder: Path, backends: Sequence[int], nobody: int, pair: tuple[Path, Path] | None, leaks: Sequence[str] = ()
+    ) -> None:
         folder.mkdir()
         self.folder = folder
-        self.port, self.admin_port, nobody = free_port(), free_port(), free_port()
+        self.port, self.admin_port = free_port(), free_port()
         self.targets: list[list[object]] = [["127.0.0.1", self.port]]
         listeners = LISTENER.format(name="web", port=self.port)
         if pair is not None:
@@ -184,6 +194,11 @@ class Terrain:
         """Write the middleware. `leak_bytes` is what a request leaks of memory, `leak_s` what a second adds to all times."""
         text = MODULE.replace("{leak_bytes}", str(leak_bytes)).replace("{leak_s}", str(leak_s))
         (self.folder / "soak_terrain.py").write_text(text)
+
+    def begin(self, now_s: float) -> None:
+        """From this moment on times grow, if they leak."""
+        (self.folder / "begun.new").write_text(str(now_s))
+        os.replace(self.folder / "begun.new", self.folder / "begun")
 
 
 def make_pair(folder: Path) -> tuple[Path, Path] | None:

@@ -22,7 +22,7 @@ _LEAKY_S = 3.0
 @pytest.fixture(scope="module")
 def leaky(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     """Return what a short run makes of a proxy that leaks in every way at once, and more of it than in ten minutes would do."""
-    sizes = {"leak_bytes": 500_000, "leak_s": 0.2}
+    sizes = {"leak_bytes": 500_000, "leak_s": 0.3}
     stage = Stage(tmp_path_factory.mktemp("leaky"), _LEAKY_S, 0.4, is_short=True, leaks=LEAKS, leak_sizes=sizes)
     mixed(stage)
     return stage

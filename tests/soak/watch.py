@@ -33,7 +33,7 @@ _LOW = 0.25  # of counts the low ones are compared: a leak lifts them as well, a
 _SETTLING_BYTES, _SETTLING_S = 12 * MIB, 30.0
 MEMORY, DESCRIPTORS, GREENLETS, TIMERS = Bound(0.08, 2 * MIB), Bound(0.0, 6), Bound(0.0, 6), Bound(0.25, 20)
 MASTER_DESCRIPTORS = Bound(0.0, 2)
-COST, MEDIAN_TIME, SLOWEST_TIME, ADDED_TIME = Bound(0.25, 0.0), Bound(0.75, 1.0), Bound(2.0, 5.0), Bound(0.5, 0.020)
+COST, MEDIAN_TIME, SLOWEST_TIME, ADDED_TIME = Bound(0.25, 0.0), Bound(0.75, 1.0), Bound(2.0, 5.0), Bound(1.0, 0.040)
 _RESTLESS_S = 10.0  # times over less than this swing by more
 
 
