@@ -282,7 +282,7 @@ class House:
         )  # the method: calling the object would take the way through C, and deepen the stack that is switched
 
     def _behind(self, names: Sequence[str], handler: Handler) -> Handler:
-        return chain([self._middleware(name) for name in names], handler, self._recycler.retire, self._log)
+        return chain([self._middleware(name) for name in names], handler, self._recycler.expose, self._log)
 
     def _middleware(self, name: str) -> BoundMiddleware:
         bound = self._middlewares.get(name)

@@ -61,7 +61,7 @@ def chain(
     """Return `handler` behind `middlewares`, outermost first; without any, `handler` itself.
 
     The result raises MiddlewareError and MiddlewareTimeout besides what `handler` raises. `before_user_code` is called
-    in the greenlet of a request whenever code that is not ours is about to run in it. The server retires that
+    in the greenlet of a request whenever code that is not ours is about to run in it. The server looks at that
     greenlet then: context variables, greenlet-locals and timeouts that are left behind must not meet the next request.
     `log` gets the tracebacks.
     """

@@ -71,7 +71,7 @@ class Upload:
 
     def _send_all(self) -> None:
         if self._is_chunked and not hasattr(self._body, "take_buffered"):  # a middleware made it
-            Recycler.retire()  # what its code leaves in this greenlet must not meet the next upload
+            Recycler.expose()  # what its code leaves in this greenlet must not meet the next upload
         pieces = iter(self._body)
         try:
             if self._first:

@@ -100,7 +100,7 @@ class Connection:
         try:
             while self._serve_next(searched):
                 searched = 0
-                if recycler.is_retired():
+                if recycler.is_exposed():
                     self.stream.unpark()
                     recycler.spawn(self._serve_buffer)
                     return

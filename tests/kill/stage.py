@@ -102,7 +102,7 @@ class Stage:
         changes = {"pool_size": 8, "max_fails": 0, "pool_queue_timeout_s": 30.0, **scenario.upstream}
         self.edge = Edge(resolver, self.log, *self.backends, **changes)  # type: ignore[arg-type]  # it asks for no more of them
         self.begun = 0
-        handler = chain(scenario.middlewares, self.edge.proxy, Recycler.retire, self.log)
+        handler = chain(scenario.middlewares, self.edge.proxy, Recycler.expose, self.log)
 
         def counted(request: Request) -> Response:
             self.begun += 1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import gevent
@@ -11,6 +13,7 @@ import pytest
 from gevent import get_hub
 from gevent.event import Event
 from gevent.hub import getcurrent
+from gevent.local import local
 
 from greenproxy.net import recycler as module
 from greenproxy.net.recycler import Recycler
@@ -77,30 +80,135 @@ def test_behind_a_burst_more_are_kept_for_the_next_one_and_end_when_none_comes(m
     assert recycler._trim_timer is None
 
 
-def test_a_retired_greenlet_ends_with_its_task() -> None:
-    recycler = Recycler()
-    ran: list[Any] = []
+# ------------------------------------------------------------------ what code of others leaves behind
 
-    def task() -> None:
-        ran.append(getcurrent())
-        recycler.retire()
+_context: ContextVar[str] = ContextVar("context", default="clean")
+_local = local()
 
-    for _ in range(2):
-        recycler.spawn(task)
+
+class House:
+    """Runs tasks of others, and tells what the next one meets of what they left behind; `made` are new greenlets."""
+
+    def __init__(self) -> None:
+        self.recycler = Recycler()
+        self.kept: list[Any] = []
+        self.met: list[object] = []
+        self.made = 0
+        for _ in range(2):  # it counts references once
+            self.run(lambda: None)
+        new = self.recycler._new
+
+        def counted() -> Any:
+            self.made += 1
+            return new()
+
+        self.recycler._new = counted  # type: ignore[method-assign]
+
+    def run(self, code: Callable[[], object]) -> None:
+        """Run code of others as a task."""
+
+        def task() -> None:
+            self.recycler.expose()
+            code()
+
+        self.recycler.spawn(task)
         settle()
-    assert [each.dead for each in ran] == [True, True]
+
+    def look(self) -> None:
+        """Note what there is of the things that the tests leave behind."""
+        self.met = [_context.get(), getattr(_local, "user", "clean"), getattr(getcurrent(), "user", "clean")]
 
 
-def test_the_greenlet_behind_a_retired_one_is_not_retired() -> None:
+def leave_timeout() -> None:
+    gevent.Timeout.start_new(0.02)
+
+
+def leave_context() -> None:
+    _context.set("dirty")
+
+
+def leave_local() -> None:
+    _local.user = "dirty"
+
+
+def leave_attribute() -> None:
+    getcurrent().user = "dirty"  # type: ignore[attr-defined]  # a greenlet takes any
+
+
+LEFT = [leave_timeout, leave_context, leave_local, leave_attribute]
+
+
+@pytest.mark.parametrize("leave", LEFT)
+def test_the_next_task_does_not_meet_what_the_last_one_left(leave: Callable[[], None]) -> None:
+    it = House()
+    it.run(leave)
+
+    def stay() -> None:
+        gevent.sleep(0.05)
+        it.look()
+
+    with hub_errors():  # the timeout strikes nobody
+        it.run(stay)
+        until(lambda: it.met)
+    assert it.met == ["clean"] * 3
+
+
+@pytest.mark.parametrize("leave", [leave_timeout, leave_local, leave_attribute])
+def test_a_greenlet_that_somebody_can_reach_serves_no_other_task(leave: Callable[[], None]) -> None:
+    it = House()
+    with hub_errors():
+        it.run(leave)
+        it.run(lambda: None)
+    assert it.made == 1
+
+
+def test_a_greenlet_that_is_kept_somewhere_ends() -> None:
+    it = House()
+    it.run(lambda: it.kept.append(getcurrent()))
+    it.run(lambda: None)
+    assert (it.kept[0].dead, it.made) == (True, 1)
+
+
+@pytest.mark.parametrize("code", [lambda: None, leave_context, lambda: gevent.sleep(0)], ids=["nothing", "context", "waits"])
+def test_a_greenlet_that_nobody_can_reach_serves_the_next_task(code: Callable[[], None]) -> None:
+    it = House()
+    for _ in range(3):
+        it.run(code)
+    assert it.made == 0
+
+
+def test_what_strikes_a_free_greenlet_is_told_and_strikes_no_task() -> None:
+    it = House()
+    it.run(lambda: it.kept.append(getcurrent()))
+    with hub_errors() as told:
+        get_hub().loop.run_callback(it.kept[0].throw, ValueError)
+        settle()
+    it.run(it.look)
+    assert ([type(each) for each in told], it.kept[0].dead, it.recycler.idle) == ([ValueError], True, 1)
+
+
+def test_a_free_greenlet_keeps_nothing_of_its_last_task() -> None:
     recycler = Recycler()
-    recycler.spawn(recycler.retire)
+
+    class Work:
+        def __call__(self) -> None:
+            """Do nothing."""
+
+    work = Work()
+    seen = weakref.ref(work)
+    recycler.spawn(work)
     settle()
-    assert len(set(greenlets_of(recycler, 2))) == 1
+    del work
+    assert seen() is None
 
 
-def test_retiring_outside_of_a_task_is_harmless() -> None:
-    Recycler.retire()
-    gevent.spawn(Recycler.retire).get()
+def test_exposing_outside_of_a_task_is_harmless() -> None:
+    Recycler.expose()
+    gevent.spawn(Recycler.expose).get()
+    assert not Recycler.is_exposed()
+
+
+# ------------------------------------------------------------------ tasks that fail
 
 
 @pytest.mark.parametrize("error", [ValueError, gevent.Timeout, gevent.GreenletExit])
