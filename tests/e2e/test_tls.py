@@ -304,6 +304,20 @@ def test_client_with_a_certificate_is_named_to_the_backend(house: SecureHouse) -
     assert [name for name, _ in seen.fields if "extra" in name.lower() or "_" in name] == []
 
 
+def test_clients_that_ask_with_the_same_bytes_are_each_named_by_their_own_certificate(house: SecureHouse) -> None:
+    pairs = [house.people.issue(subject=f"/CN={name}") for name in ("alice", "bob")]
+    contexts = [client_context(pair=(str(pair.certificate), str(pair.key))) for pair in pairs]
+    with (
+        house.client("lenient", context=contexts[0]) as alice,
+        house.client("lenient", context=contexts[1]) as bob,
+        house.client("lenient") as nobody,
+    ):
+        for client in (alice, bob, nobody, alice, bob, nobody, bob, alice):
+            assert client.ask(get("/same")).status == 200
+    names = [seen.get("x-ssl-client-s-dn") for seen in house.backend.requests]
+    assert names == ["CN=alice", "CN=bob", None, "CN=alice", "CN=bob", None, "CN=bob", "CN=alice"]
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_client_without_a_certificate_is_refused_where_one_is_required(house: SecureHouse, version: ssl.TLSVersion) -> None:
     with pytest.raises((ssl.SSLError, Cut)), house.client("strict", context=client_context(version=version)) as client:
