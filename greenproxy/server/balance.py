@@ -3,6 +3,9 @@
 It never refuses one. With a little more than the mean it goes to the end of the line in which the kernel wakes workers; with a
 lot more, as in a burst, where all are awake, it accepts one in some milliseconds, as long as that helps: when the others take
 nobody for a moment, because they are stuck, it accepts as fast as it can.
+
+When a worker dies, its clients come back to the others before there is a new one, and would stay. So who has a lot more than the
+mean for a second closes some, with `Connection: close` in their next answer.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ from greenproxy.observability.seats import Seat
 _AT_ONCE = 8
 #: A lot: so many clients, and this part of the mean, more than the mean.
 _MANY, _MUCH = 8, 0.05
+#: So many times more is a lot with `reuse-port`. This part of its clients a worker closes in a second.
+_DICE, _PART = 3, 8
 #: How long it accepts nobody then, longer with more, and how long it goes on like that while the others have as many as before.
 _PAUSE_S, _LONGEST_PAUSE_S, _PATIENCE_S = 0.001, 0.01, 0.02
 
@@ -57,6 +62,17 @@ class Balance:
             listener.rest(min(_PAUSE_S * excess / much, _LONGEST_PAUSE_S))
         else:
             listener.pass_on()
+
+    def surplus(self, clients: int, is_shared: bool) -> int:
+        """Return how many clients of so many should go to others, 0 while the difference is not a lot.
+
+        Where the kernel casts dice for each client, more is no surprise.
+        """
+        theirs, workers = self._seat.others()
+        mean = (theirs + clients) / (workers + 1)
+        excess = clients - mean
+        much = (_MANY + mean * _MUCH) * (1 if is_shared else _DICE)
+        return min(int(excess), clients // _PART) if excess > much else 0
 
     def _takes(self, theirs: float) -> bool:
         """Return whether something has changed with the others lately."""

@@ -28,6 +28,7 @@ from greenproxy.server.shortage import Shortage
 _TICK_S = 0.05
 _TELL_EVERY_S = 60.0
 _MOST_SHED_AT_ONCE = 64
+_THIN_OUT_EVERY_S = 1.0
 
 
 class Leave(Protocol):
@@ -72,6 +73,9 @@ class Doors:
         self._is_full = False
         self._next_told_s = 0.0
         self._sweep: Any = None
+        self._surplus = 0
+        self._has_more = False
+        self._next_thinning_s = 0.0
         self._lane: int | None = None
         self._lanes: list[Lanes] = []
         self._look: Any = None
@@ -141,6 +145,8 @@ class Doors:
     def connection_closed(self) -> None:
         """A client's connection ended."""
         self._open -= 1
+        if self._surplus:
+            self._send_away(self._surplus - 1)
         if self._seat is not None and not self._is_leaving:
             self._seat.write(self._open)
         if self._shortage.is_on or (self._is_full and self._open < self._max_connections):
@@ -187,8 +193,27 @@ class Doors:
             self._seat.stamp()
             for listener in self._listeners:
                 listener.take_turns()
+            self._thin_out()
         for front in self._fronts:
             front.sweep()
+
+    def _thin_out(self) -> None:
+        """Once a second: if this worker has had a lot more clients than others for a second, some are to go to them."""
+        now = monotonic()
+        if self._balance is None or now < self._next_thinning_s:
+            return
+        self._next_thinning_s = now + _THIN_OUT_EVERY_S
+        had_more, is_shared = self._has_more, any(listener.is_shared for listener in self._listeners)
+        surplus = self._balance.surplus(self._open, is_shared)
+        self._has_more = surplus > 0
+        self._send_away(surplus if had_more else 0)
+
+    def _send_away(self, count: int) -> None:
+        """Let so many of the next answers be the last of their connections."""
+        if (count > 0) != (self._surplus > 0):
+            for front in self._fronts:
+                front.is_draining = count > 0
+        self._surplus = count
 
     # -------------------------------------------------------------- the end
 
@@ -196,6 +221,7 @@ class Doors:
         """Stop accepting and wait until the connections have ended or `leave` has no more time; cut the rest."""
         begun_s = monotonic()
         self._is_leaving = True
+        self._surplus = 0
         if self._look is not None:
             self._look.stop()
             self._look.close()

@@ -32,11 +32,11 @@ class Worker:
     def __init__(self, seats: Seats) -> None:
         self.other: Seat = seats.take(1)
         self.listener = Spy()
-        self._balance = Balance(seats.take(0))
+        self.balance = Balance(seats.take(0))
 
     def accept(self, clients: int) -> list[str]:
         self.listener.told.clear()
-        self._balance.accepted(self.listener, clients)
+        self.balance.accepted(self.listener, clients)
         return self.listener.told
 
 
@@ -98,6 +98,25 @@ def test_alone_it_waits_for_nobody(worker: Worker) -> None:
 def test_clients_that_only_it_can_take_are_not_left_to_others(worker: Worker) -> None:
     worker.listener.is_shared = False
     assert worker.accept(100) == []
+
+
+def test_a_lot_more_than_the_others_is_a_surplus(worker: Worker) -> None:
+    assert worker.balance.surplus(1000, True) == 125
+
+
+def test_a_little_more_is_none(worker: Worker) -> None:
+    worker.other.write(480)
+    assert worker.balance.surplus(520, True) == 0
+
+
+def test_where_the_kernel_casts_dice_more_is_no_surprise(worker: Worker) -> None:
+    worker.other.write(450)
+    assert (worker.balance.surplus(550, True), worker.balance.surplus(550, False)) == (50, 0)
+
+
+def test_alone_nobody_has_a_surplus(worker: Worker) -> None:
+    worker.other.leave()
+    assert worker.balance.surplus(1000, True) == 0
 
 
 def test_the_first_in_the_line_changes_without_a_difference_too(worker: Worker) -> None:

@@ -17,6 +17,7 @@ from gevent.event import Event
 from greenproxy.config.settings import ListenerSettings
 from greenproxy.messages import Request, Response
 from greenproxy.net.recycler import Recycler
+from greenproxy.observability.seats import Seats
 from greenproxy.server.doors import Doors
 from greenproxy.server.front import Front, Services
 from greenproxy.server.serve import Funnel
@@ -172,6 +173,57 @@ def test_open_idle_and_served_are_counted(entrance: MakeEntrance) -> None:
 
 def test_waits_are_swept(entrance: MakeEntrance) -> None:
     assert entrance(idle_timeout_s=0.05).connect().until_closed() == b""
+
+
+# ------------------------------------------------------------------ others share the clients
+
+
+@pytest.fixture
+def seats() -> Iterator[Seats]:
+    """What workers know of each other."""
+    found = Seats(4)
+    yield found
+    found.close()
+
+
+def crowd(it: Entrance, seats: Seats, count: int) -> list[HubClient]:
+    """Return clients of this worker that were answered, beside another worker that has none."""
+    it.doors.share(seats, 0, None)
+    seats.take(1)
+    clients = [it.connect() for _ in range(count)]
+    assert all(client.ask(get()).status == 200 for client in clients)
+    return clients
+
+
+def look(it: Entrance) -> None:
+    """Let a second pass, as far as sharing is concerned."""
+    it.doors._next_thinning_s = 0.0
+    it.doors._thin_out()
+
+
+def test_who_has_a_lot_more_for_a_second_sends_some_away_with_their_next_answer(seats: Seats, entrance: MakeEntrance) -> None:
+    it = entrance()
+    clients = crowd(it, seats, 40)
+    look(it)
+    look(it)
+    last = [client.ask(get()).says_close for client in clients]
+    assert last.count(True) == 40 // 8
+
+
+def test_who_has_a_lot_more_for_a_moment_keeps_them(seats: Seats, entrance: MakeEntrance) -> None:
+    it = entrance()
+    clients = crowd(it, seats, 40)
+    look(it)
+    assert not any(client.ask(get()).says_close for client in clients)
+
+
+def test_a_drain_stays_one_when_clients_had_to_go(seats: Seats, entrance: MakeEntrance) -> None:
+    it = entrance()
+    clients = crowd(it, seats, 40)
+    look(it)
+    look(it)
+    it.drain()
+    assert all(client.ask(get()).says_close for client in clients)
 
 
 # ------------------------------------------------------------------ the ceiling
