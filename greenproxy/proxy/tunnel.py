@@ -12,7 +12,7 @@ from greenproxy.errors import BackendReset, ClientGone, ProxyError, ReadTimeout,
 from greenproxy.messages import Duplex
 from greenproxy.net.stream import Stream
 
-READ_BYTES = 64 * 1024
+READ_BYTES = 120 * 1024  # as in net.relay
 IDLE_S = 3600.0  # silence in both directions
 HALF_CLOSED_S = 10.0  # silence in the one direction that is left
 

@@ -241,17 +241,6 @@ def test_a_client_that_leaves_takes_nobody_with_it(bulk: Bulk, at: int) -> None:
 # ------------------------------------------------------------------ slow clients
 
 
-def test_what_fits_into_response_buffer_frees_its_backend_before_the_client_has_read_it(bulk: Bulk) -> None:
-    """There is one connection, and the client of the first answer reads nothing but its head."""
-    bulk.play([expect_request, send(answer(BODY[:200_000])), expect_request, send(answer(b"second"))])
-    with bulk.client(receive_buffer=4096) as slow, bulk.client() as other:
-        slow.send(get(target()))
-        head = slow.head()
-        assert other.ask(get(target())).body == b"second"
-        slow.body_of(head)
-    assert digest(head.body) == digest(BODY[:200_000])
-
-
 def test_a_client_that_does_not_read_keeps_its_backend_from_sending_more_than_a_bound(bulk: Bulk) -> None:
     sent = [0]
 
