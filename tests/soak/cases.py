@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 from tests.soak import changes, chaos, endings, guests, mixed
 from tests.soak.stage import Stage
@@ -39,6 +41,18 @@ class Case:
         return stage
 
 
+def own_queues(run: Callable[[Stage], None]) -> Callable[[Stage], None]:
+    """Return a case that is the same with `reuse-port = on`, as the environment of all its programs says."""
+
+    def with_own_queues(stage: Stage) -> None:
+        with patch.dict(os.environ, {"GREENPROXY_REUSE_PORT": "on"}):
+            run(stage)
+
+    sentence = (run.__doc__ or "").strip().partition("\n\n")[0].removesuffix(".")
+    with_own_queues.__doc__ = f"{sentence}; with a queue for each worker (reuse-port)."
+    return with_own_queues
+
+
 CASES = {
     case.name: case
     for case in (
@@ -51,6 +65,10 @@ CASES = {
         Case("stop", endings.stop, 0.5, 2.0),
         Case("stop-download", endings.stop_download, 1.5, 8.0),
         Case("blocked", endings.blocked, 2.0, 20.0),
+        Case("reload-reuse-port", own_queues(changes.reload), 0.0, 60.0),
+        Case("retire-reuse-port", own_queues(changes.retire), 0.0, 30.0),
+        Case("upgrade-reuse-port", own_queues(changes.upgrade), 0.0, 20.0),
+        Case("kill-workers-reuse-port", own_queues(endings.kill_workers), 0.0, 60.0),
         Case("chaos", chaos.chaos, 0.0, 45.0),
         Case("gunicorn-reload", guests.reload, 0.1, 60.0),
         Case("gunicorn-upgrade", guests.upgrade, 0.1, 20.0),
