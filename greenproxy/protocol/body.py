@@ -20,6 +20,7 @@ _EXTENSION = rb"[ \t]*" + TOKEN + rb"(?:[ \t]*=[ \t]*(?:" + TOKEN + rb"|" + QUOT
 # At most 15 digits: 2^60, so that no 64-bit reader overflows.
 # Not possessive: some 3.11 of CPython then accept a half-read last extension. Linear all the same: no token holds a `;`.
 _chunk_line = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;" + _EXTENSION + rb"(?:[ \t]*;" + _EXTENSION + rb")*)?\r\n").fullmatch
+_plain_line = re.compile(rb"([1-9A-Fa-f][0-9A-Fa-f]{0,14})\r\n").match  # of a chunk with data, and no extension
 _trailer_line = re.compile(rb"(" + TOKEN + rb"):" + VALUE + rb"\r\n").fullmatch
 
 # Fields that must be known before the body, or that would change what is already decided (RFC 9110 section 6.5.1).
@@ -141,6 +142,10 @@ class ChunkedDecoder:
                     self._left = max(0, end - size)
                     self._state = _DATA if end > size else _DATA_END
                     at = end
+            elif self._state == _SIZE and not self._partial and (line := _plain_line(data, at)):  # saves a third
+                self._left = int(line[1], 16)
+                self._state = _DATA
+                at = line.end()
             elif self._state == _DONE:
                 self.excess += data[at:]
                 break
