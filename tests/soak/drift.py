@@ -9,7 +9,7 @@ around it, and when its second half rises still: what settles is no leak.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 Point = tuple[float, float]  # a moment in seconds, and a value
@@ -37,7 +37,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Row:
-    """One series in the report. `slope` is per hour; `verdict` is "level", "drifts", "jumped" or "too short"."""
+    """One series in the report. `slope` is per hour; `verdict` is "level", "drifts", "jumped", "too short" or "to compare"."""
 
     what: str
     unit: str
@@ -58,7 +58,7 @@ class Row:
     @property
     def was_judged(self) -> bool:
         """Return whether there was enough to judge."""
-        return self.verdict != "too short"
+        return self.verdict not in ("too short", "to compare")
 
 
 def quantile(values: Sequence[float], share: float) -> float:
@@ -124,3 +124,8 @@ def judge(
         verdict = "jumped"
     start, middle, end, hourly, grown, allowed = (each / scale for each in (start, middle, end, rise * 3600, grown, allowed))
     return Row(what, unit, start, middle, end, hourly, grown, allowed, verdict, decimals)
+
+
+def compared(row: Row) -> Row:
+    """Return a row that is there to compare others with, and never wrong."""
+    return replace(row, verdict="to compare", allowed=0.0) if row.was_judged else row

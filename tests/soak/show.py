@@ -37,7 +37,7 @@ def lines(stage: Stage) -> Iterator[str]:
 def row_line(row: Row) -> str:
     """Return one row of figures as a line."""
     name = f"{row.what}{f' ({row.unit})' if row.unit else ''}"
-    if not row.was_judged:
+    if row.verdict == "too short":
         return f"{name:56s}{'not judged: too short':>56s}"
     digits = row.decimals
     levels = "".join(f"{value:9.{digits}f}" for value in (row.start, row.middle, row.end))

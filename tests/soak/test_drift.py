@@ -132,10 +132,15 @@ def verdicts(rows: list[Row]) -> list[str]:
 
 
 def test_latency_that_grows_is_a_drift_at_the_median_and_among_the_slowest() -> None:
-    rows = times(lambda at: 0.002 + at / MINUTES_S * 0.1, lambda _at: 0.001)
-    assert verdicts(rows) == ["drifts", "drifts", "drifts"]
+    rows = times(lambda at: 0.002 + at / MINUTES_S * 0.4, lambda _at: 0.001)
+    assert verdicts(rows) == ["drifts", "to compare", "drifts", "to compare"]
 
 
 def test_latency_on_a_machine_that_becomes_busy_is_level() -> None:
-    rows = times(lambda at: 0.002 * (1 + 5 * at / MINUTES_S), lambda at: 0.001 * (1 + 5 * at / MINUTES_S))
-    assert verdicts(rows) == ["level", "level", "level"]
+    rows = times(lambda at: 0.040 * (1 + 5 * at / MINUTES_S), lambda at: 0.002 * (1 + 5 * at / MINUTES_S))
+    assert verdicts(rows) == ["level", "to compare", "level", "to compare"]
+
+
+def test_latency_on_a_machine_that_becomes_idle_is_level() -> None:
+    rows = times(lambda at: 0.040 * (1 - 0.5 * at / MINUTES_S), lambda at: 0.002 * (1 - 0.9 * at / MINUTES_S))
+    assert verdicts(rows) == ["level", "to compare", "level", "to compare"]

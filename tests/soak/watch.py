@@ -1,8 +1,9 @@
 """Watch: takes samples of a proxy that is left alone, and makes the rows of the report of them.
 
 What is judged of a worker is what nobody accounts for: a descriptor beyond those of its clients, its pools and its checks, a
-greenlet beyond those that serve. Times are judged beside those of the same requests without the proxy, and processor time beside
-that of a fixed piece of work (the yardstick), since a busy machine makes everything slower, and that is no drift.
+greenlet beyond those that serve. Times are those of small requests less those of the same without the proxy; they may grow as
+these do. Processor time stands beside that of a fixed piece of work (the yardstick). A busy machine makes everything slower, and
+that is no drift.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 from tests.client import RawClient, get
 from tests.ledger import WITH_FIRST_USE, ask, in_flight, standing
 from tests.processes import wait_until
-from tests.soak.drift import WINDOWS, Bound, Point, Row, judge, quantile, windows
+from tests.soak.drift import WINDOWS, Bound, Point, Row, compared, judge, quantile, scatter, slope, windows
 from tests.soak.figures import descriptors, memory_bytes
 
 MIB = 1024 * 1024
@@ -33,18 +34,14 @@ _LOW = 0.25  # of counts the low ones are compared: a leak lifts them as well, a
 _SETTLING_BYTES, _SETTLING_S = 12 * MIB, 30.0
 MEMORY, DESCRIPTORS, GREENLETS, TIMERS = Bound(0.08, 2 * MIB), Bound(0.0, 6), Bound(0.0, 6), Bound(0.25, 20)
 MASTER_DESCRIPTORS = Bound(0.0, 2)
-COST, MEDIAN_TIME, SLOWEST_TIME, ADDED_TIME = Bound(0.25, 0.0), Bound(0.75, 1.0), Bound(2.0, 5.0), Bound(1.0, 0.040)
+COST, MEDIAN_TIME, SLOWEST_TIME = Bound(0.25, 0.0), Bound(1.0, 0.040), Bound(2.0, 0.200)
+_SHORT_TIME_S = 0.002  # past the proxy; what is shorter varies by more than the machine
 _RESTLESS_S = 10.0  # times over less than this swing by more
 
 
 def settling(bound: Bound, judged_s: float) -> Bound:
     """Return the bound for memory over so long a time."""
     return Bound(bound.share, bound.little + _SETTLING_BYTES * min(1.0, _SETTLING_S / max(1.0, judged_s)))
-
-
-def swinging(bound: Bound, judged_s: float) -> Bound:
-    """Return the bound for times over so long a time."""
-    return Bound(bound.share, bound.little * (1.0 + _RESTLESS_S / max(1.0, judged_s)))
 
 
 class Ground:
@@ -180,27 +177,28 @@ def cost_row(costs: Sequence[Cost]) -> Row:
 
 
 def time_rows(times: Sequence[tuple[float, float, float]]) -> list[Row]:
-    """Return the rows of the probe's times: how many times as long as past the proxy, and what the proxy adds."""
+    """Return the rows of the probe's times: what the proxy adds, and what the same takes without it."""
     span_s = times[-1][0] - times[0][0] if times else 0.0
-    medians, slowest = _pairs(times, 0.5, _FEWEST_TIMES), _pairs(times, 0.99, _IN_A_QUANTILE)
-    added = [(at, through - past) for at, through, past in medians]
-    name = "time of small requests, {}, through : past"
-    return [
-        judge(name.format("median"), _ratios(medians), swinging(MEDIAN_TIME, span_s), decimals=1),
-        judge(name.format("slowest 1 %"), _ratios(slowest), swinging(SLOWEST_TIME, span_s), decimals=1),
-        judge("time that the proxy adds, median", added, swinging(ADDED_TIME, span_s), "ms", scale=1e-3, decimals=2),
-    ]
+    found = []
+    for name, share, fewest, bound in (
+        ("median", 0.5, _FEWEST_TIMES, MEDIAN_TIME),
+        ("slowest 1 %", 0.99, _IN_A_QUANTILE, SLOWEST_TIME),
+    ):
+        through = windows([(at, each) for at, each, _ in times], share, fewest_in_one=fewest)
+        past = windows([(at, each) for at, _, each in times], share, fewest_in_one=fewest)
+        added = [(at, mine - other) for (at, mine), (_, other) in zip(through, past, strict=True)]
+        may = Bound(bound.share + significant(past), bound.little * (1.0 + _RESTLESS_S / max(1.0, span_s)))
+        found.append(judge(f"time that the proxy adds, {name}", added, may, "ms", scale=1e-3, decimals=2))
+        found.append(compared(judge(f"time past the proxy, {name}", past, may, "ms", scale=1e-3, decimals=2)))
+    return found
 
 
-def _pairs(times: Sequence[tuple[float, float, float]], share: float, fewest: int) -> list[tuple[float, float, float]]:
-    """Return a quantile of both times in each window of at least `fewest`."""
-    through = windows([(at, each) for at, each, _ in times], share, fewest_in_one=fewest)
-    past = windows([(at, each) for at, _, each in times], share, fewest_in_one=fewest)
-    return [(at, mine, other) for (at, mine), (_, other) in zip(through, past, strict=True)]
-
-
-def _ratios(pairs: Sequence[tuple[float, float, float]]) -> list[Point]:
-    return [(at, through / max(past, 1e-5)) for at, through, past in pairs]
+def significant(points: Sequence[Point]) -> float:
+    """Return by which share of its start a series rises, less what may be chance: so much busier the machine has become."""
+    row = judge("", points, Bound(0.0, 0.0))
+    if not row.was_judged:
+        return 0.0
+    return max(0.0, row.grown - scatter(points, slope(points))) / max(row.start, _SHORT_TIME_S)
 
 
 def used_s(pid: int) -> float:
