@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol, TypeAlias, overload, runtime_checkable
 
 from greenproxy.deadline import NEVER, Deadline, Limit
 
+_MOST_KNOWN_BYTES = 2048
 _is_name = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+").fullmatch
 _is_value = re.compile("[\t\x20-\x7e\x80-\xff]*").fullmatch  # RFC 9110 section 5.5, no controls
 
@@ -33,11 +35,8 @@ class Headers:
     @classmethod
     def from_block(cls, block: bytes) -> Headers:
         """Return the fields of an already validated block: lines `Name: value`, each ended by CRLF."""
-        headers = cls()
-        for line in block.decode("latin-1").split("\r\n"):
-            if line:
-                name, _, value = line.partition(":")
-                headers._items.append((name, value.strip(" \t")))
+        headers = cls.__new__(cls)
+        headers._items = list(_known_items(block) if len(block) <= _MOST_KNOWN_BYTES else _items_of(block))
         return headers
 
     def to_block(self) -> bytes:
@@ -80,12 +79,13 @@ class Headers:
 
     def set(self, name: str, value: str) -> None:
         """Replace every field called `name` by one, in the place of the first."""
-        wanted = name.lower()
-        at = next((n for n, (each, _) in enumerate(self._items) if each.lower() == wanted), len(self._items))
         self.add(name, value)
-        new = self._items.pop()
-        self._items[at:] = [pair for pair in self._items[at:] if pair[0].lower() != wanted]
-        self._items.insert(at, new)
+        items, wanted, at = self._items, name.lower(), 0
+        while items[at][0].lower() != wanted:
+            at += 1
+        if at < len(items) - 1:  # there was one already
+            new = items.pop()
+            items[at:] = [new, *[pair for pair in items[at + 1 :] if pair[0].lower() != wanted]]
 
     __setitem__ = set
 
@@ -116,6 +116,14 @@ class Headers:
 
     def __repr__(self) -> str:
         return f"Headers({self._items!r})"
+
+
+def _items_of(block: bytes) -> list[tuple[str, str]]:
+    lines = block.decode("latin-1").split("\r\n")
+    return [(name, value.strip(" \t")) for name, _, value in [line.partition(":") for line in lines if line]]
+
+
+_known_items = lru_cache(maxsize=512)(_items_of)  # heads come again: 0.3 us instead of 3; nobody may change what it returns
 
 
 class RawHead(Protocol):

@@ -41,8 +41,7 @@ class Visit:
         """Stop the clock for good. Returns the bodies that the middleware got from `call_next`, in order."""
         if not self._is_over:
             self._is_over = True
-            if not self._running:
-                self._clock.pause()
+            self._clock.end()
         return self._taken
 
     @property

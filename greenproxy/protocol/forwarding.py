@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from greenproxy.messages import Headers
 from greenproxy.protocol.clients import effective_client, forwarded_elements
-from greenproxy.protocol.fields import REQUEST, RESPONSE, Roles, is_token, list_items, sort_fields
+from greenproxy.protocol.fields import REQUEST, RESPONSE, Roles, Special, is_token, list_items, sort_fields
 
 __all__ = [
     "Hop",
@@ -20,8 +20,8 @@ __all__ = [
     "effective_client",
     "forwarding_lines",
     "max_forwards",
-    "strip_hop_by_hop",
-    "strip_response_fields",
+    "request_lines",
+    "response_lines",
 ]
 
 PSEUDONYM = b"greenproxy"  # in Via (RFC 9110 section 7.6.3)
@@ -182,17 +182,17 @@ def max_forwards(method: bytes, special: Said) -> int | None:
     return int(value) if value.isdigit() and len(value) <= _MAX_FORWARDS_DIGITS else None
 
 
-def strip_hop_by_hop(headers: Headers) -> Headers:
-    """Return the request fields of a head that middleware touched, less the ones that `RequestHead.kept` lacks.
+def request_lines(headers: Headers) -> list[bytes]:
+    """Return the request fields of a head that middleware touched as lines, less the ones that `RequestHead.kept` lacks.
 
     Where a field stands there with dashes, another spelling of it with underscores goes too: to CGI and WSGI both are one
     variable, and what a middleware says of a user (X-User) must not meet what the client said (X_User).
     """
-    lines = _stripped(headers, REQUEST)
+    lines, _ = _sorted(headers, REQUEST)
     if any(b"_" in line.partition(b":")[0] for line in lines):
         names = {line.partition(b":")[0].lower() for line in lines}
         lines = [line for line in lines if not _is_twin(line.partition(b":")[0].lower(), names)]
-    return Headers.from_block(b"\r\n".join(lines))
+    return lines
 
 
 def _is_twin(name: bytes, names: set[bytes]) -> bool:
@@ -200,13 +200,14 @@ def _is_twin(name: bytes, names: set[bytes]) -> bool:
     return dashed != name and dashed in names
 
 
-def strip_response_fields(headers: Headers) -> Headers:
-    """Return the response fields of a head that middleware touched, less the ones that `ResponseHead.kept` lacks."""
-    return Headers.from_block(b"\r\n".join(_stripped(headers, RESPONSE)))
+def response_lines(headers: Headers) -> tuple[list[bytes], Special]:
+    """Return the response fields of a head that middleware touched as lines, less the ones that `ResponseHead.kept` lacks,
+    and what `sort_fields` says beside that."""
+    return _sorted(headers, RESPONSE)
 
 
-def _stripped(headers: Headers, roles: Roles) -> list[bytes]:
+def _sorted(headers: Headers, roles: Roles) -> tuple[list[bytes], Special]:
     lines = headers.to_block().split(b"\r\n")
     lines.pop()
     # What Connection names is gone already, before anybody touched the fields: see `RequestHead.block`.
-    return sort_fields(lines, roles)[0]
+    return sort_fields(lines, roles)

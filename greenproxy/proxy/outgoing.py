@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import cast
 
-from greenproxy.messages import NO_BODY, Headers, Request, StreamedBody
+from greenproxy.messages import NO_BODY, Request, StreamedBody
 from greenproxy.protocol.body import encode_chunk, last_chunk
 from greenproxy.protocol.fields import Special, is_token
 from greenproxy.protocol.forwarding import (
@@ -17,7 +17,7 @@ from greenproxy.protocol.forwarding import (
     connection_lines,
     forwarding_lines,
     plain_forwarding_lines,
-    strip_hop_by_hop,
+    request_lines,
 )
 from greenproxy.protocol.http1 import RequestHead
 from greenproxy.protocol.target import valid_host
@@ -59,7 +59,7 @@ class Outgoing:
         self.client_goes_on: Callable[[], None] = _nothing
         headers = request.headers_if_read
         #: The fields, where they are not those that came: None means `raw.forwarded`.
-        self._lines = None if headers is None and raw is not None else _lines(request.headers)
+        self._lines = None if headers is None and raw is not None else request_lines(request.headers)
         if request.body is not NO_BODY:
             self._take_body(request, raw)
         elif self._lines is not None or (raw is not None and raw.content_length):
@@ -184,11 +184,6 @@ def _check_line(method: bytes, target: bytes, host: bytes) -> None:
     """Raise ValueError for what would make another head of this one: a middleware may have set it."""
     if not is_token(method) or not _is_target(target) or not valid_host(host):
         raise ValueError(f"this cannot be asked of a backend: {method!r} {target!r} of {host!r}")
-
-
-def _lines(headers: Headers) -> list[bytes]:
-    """Return the fields of a head that middleware touched, as lines that may go to a backend."""
-    return strip_hop_by_hop(headers).to_block().split(b"\r\n")[:-1]
 
 
 def _hop(request: Request, raw: RequestHead | None, *, adds_via: bool) -> Hop:

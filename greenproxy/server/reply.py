@@ -22,7 +22,7 @@ from greenproxy.net.stream import Stream
 from greenproxy.observability.clock import http_date
 from greenproxy.observability.error_pages import phrase
 from greenproxy.protocol.body import encode_chunk, last_chunk
-from greenproxy.protocol.forwarding import strip_response_fields
+from greenproxy.protocol.forwarding import response_lines
 from greenproxy.protocol.http1 import ResponseHead
 from greenproxy.server.body import ClientBody
 
@@ -310,10 +310,11 @@ def _fits(raw: ResponseHead, status: int, framing: int | None) -> bool:
 
 def _touched_head(response: Response, *, keeps_length: bool) -> tuple[bytes, bool, bool]:
     """Return (status line and field lines, has Date, has Content-Length) of a response that is not, or not only, a backend's."""
-    headers = strip_response_fields(response.headers)
-    has_length = keeps_length and "content-length" in headers
-    if not has_length:
-        del headers["content-length"]
+    lines, special = response_lines(response.headers)
+    has_length = keeps_length and b"content-length" in special
+    if not has_length and b"content-length" in special:
+        lines = [line for line in lines if line[:15].lower() != b"content-length:"]
     raw, status = response.raw, response.status
     phrase = raw.reason if isinstance(raw, ResponseHead) and raw.status == status else _PHRASES.get(status, b"")
-    return b"HTTP/1.1 %d %b\r\n%b" % (status, phrase, headers.to_block()), "date" in headers, has_length
+    head = b"\r\n".join([b"HTTP/1.1 %d %b" % (status, phrase), *lines, b""])
+    return head, b"date" in special, has_length
