@@ -46,7 +46,7 @@ def greenlet_of_gevent() -> Iterator[None]:
 @contextmanager
 def raw_greenlet() -> Iterator[None]:
     end = Event()
-    recycler = Recycler(keep=0)
+    recycler = Recycler(keep=0, most=0)
     recycler.spawn(lambda: _wait_for(end))
     settle()
     yield
