@@ -22,7 +22,7 @@ LIFE = "in the life of a worker, not of an exchange: tests of its own room"
 
 #: What each place is. A new one fails the test until it stands here; one for exchanges also until a scenario comes to it.
 TABLE: dict[str, str] = {
-    "middleware/stopwatch.py Stopwatch._fire: self._greenlet.throw": IN_THE_HUB,
+    "middleware/stopwatch.py Stopwatch._ring: self._greenlet.throw": IN_THE_HUB,
     "net/ahead.py Ahead.send: self._client.wait_writable": EXCHANGE,
     "net/ahead.py Ahead._go_on: self._source.wait_beside": EXCHANGE,
     "net/dial.py _wait_connected: hub.switch": EXCHANGE,
