@@ -84,6 +84,16 @@ class FedStream:
         self._errands.do()
         return self._take(max_bytes, limit)
 
+    def wait_readable(self, limit: Limit) -> None:
+        self._errands.do()
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        if not self.has_more and not self.is_closed:
+            self._late += 1
+            if self._late <= _MOST_LATE:
+                raise limit.late()
+
     def _take(self, max_bytes: int, limit: Limit) -> bytes:
         if self._error is not None:
             error, self._error = self._error, None

@@ -48,7 +48,8 @@ class NotTls(Exception):
 class TlsStream(Stream):
     """The server's side of a TLS connection. Takes ownership of `sock`. Call `shake_hands` until that returns True.
 
-    It may be whom `wait_writable_or` waits for, but not its `source`: that looks at a socket, and sources are plain backends.
+    It may be whom `wait_writable_or` waits for, but not its `source`, and nobody calls `wait_readable` here: both look at
+    sockets, and are for backends, which are plain.
     """
 
     __slots__ = ("_ends_with_next", "_failure", "_first", "_goodbye_due", "_has_part", "_held", "_is_ended", "_tls", "_unsent")
