@@ -241,7 +241,7 @@ class TlsStream(Stream):
         """Send all of `data`; wait while the peer does not read, each time at most `limit`."""
         done = 0
         if 0 < len(data) <= RECORD_BYTES and not self._unsent:  # nearly always: one record, one call
-            done = self._tls.write(data)
+            done = self._write(data)
             if self._ends_with_next:
                 self._write_goodbye()
             record = _outgoing.read()
@@ -270,13 +270,20 @@ class TlsStream(Stream):
                 done += self._flush()
         return done
 
+    def _write(self, data: bytes | memoryview) -> int:
+        try:
+            return int(self._tls.write(data))
+        except BaseException:
+            _outgoing.read()  # an alert, perhaps: it must not go to whoever writes next
+            raise
+
     def _encrypt(self, view: memoryview) -> None:
         if self._first:
             self._unsent.append((self._first, b""))
             self._first = b""
         at = 0
         while at < len(view):
-            size = self._tls.write(view[at : at + RECORD_BYTES])
+            size = self._write(view[at : at + RECORD_BYTES])
             self._unsent.append((_outgoing.read(), view[at : at + size]))
             at += size
 

@@ -325,6 +325,24 @@ def test_what_comes_behind_the_end_of_one_connection_is_not_for_another(pair: Ma
     assert stream.recv(100, PATIENT) == b"hello"
 
 
+@pytest.mark.parametrize("send", [TlsStream.send, TlsStream.send_now])
+def test_failed_write_leaves_nothing_for_the_next(pair: MakePair, send: Callable[[TlsStream, bytes], object]) -> None:
+    class Broken:
+        def write(self, _: bytes) -> int:
+            tls._outgoing.write(b"half an alert")
+            raise ssl.SSLError("it broke")
+
+        def unwrap(self) -> None:
+            raise ssl.SSLError("it is broken")
+
+    (stream, _), (other, peer) = pair(), pair()
+    stream._tls = Broken()
+    with pytest.raises(ssl.SSLError):
+        send(stream, b"x")
+    other.send(b"hello")
+    assert peer.recv(100) == b"hello"
+
+
 def test_failed_handshake_leaves_nothing_for_the_next(pair: MakePair) -> None:
     stream, peer = pair(shakes_hands=False)
     peer.sock.sendall(b"\x16\x03\x01\x00\x05hello" + bytes(100))
