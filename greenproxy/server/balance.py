@@ -23,7 +23,7 @@ _MANY, _MUCH = 8, 0.05
 #: So many times more is a lot with `reuse-port`. This part of its clients a worker closes in a second.
 _DICE, _PART = 3, 8
 #: How long it accepts nobody then, longer with more, and how long it goes on like that while the others have as many as before.
-_PAUSE_S, _LONGEST_PAUSE_S, _PATIENCE_S = 0.001, 0.01, 0.02
+_PAUSE_S, _LONGEST_PAUSE_S, _PATIENCE_S = 0.001, 0.01, 0.05
 
 
 class Sharing(Protocol):

@@ -77,7 +77,7 @@ def test_it_does_not_wait_for_one_who_takes_nobody(worker: Worker, monkeypatch: 
     now_s = 100.0
     monkeypatch.setattr(room, "monotonic", lambda: now_s)
     worker.accept(100)
-    now_s += 0.05
+    now_s += 0.1
     assert worker.accept(101) == ["pass on"]
 
 
@@ -85,7 +85,7 @@ def test_it_waits_again_when_the_other_takes_some(worker: Worker, monkeypatch: p
     now_s = 100.0
     monkeypatch.setattr(room, "monotonic", lambda: now_s)
     worker.accept(100)
-    now_s += 0.05
+    now_s += 0.1
     worker.other.write(1)
     assert worker.accept(101) == ["rest"]
 
