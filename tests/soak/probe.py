@@ -45,7 +45,10 @@ class Way:
         except (OSError, Ended, Malformed):
             self.close()
             raise
-        return time.monotonic() - began_s
+        took_s = time.monotonic() - began_s
+        if head.fields.get("connection", "").lower() == "close":
+            self.close()
+        return took_s
 
     def close(self) -> None:
         """Close the connection if there is one."""
