@@ -138,8 +138,12 @@ class RelayBody:
         stream = self.stream
         try:
             self._take_turn()
-            while (count := PIPE.fill(stream, most_bytes)) is None:
+            count = PIPE.fill(stream, most_bytes)
+            if count is None:
                 stream.wait_readable(self.patience)
+                count = PIPE.fill(stream, most_bytes)
+                if count is None:  # an urgent byte (MSG_OOB) is in the way: receiving skips it, splicing never does
+                    raise Unable
             if not count:
                 self._finish_at_eof()
         except Unable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -16,7 +17,7 @@ from greenproxy.net.relay import Decoder, RelayBody
 from greenproxy.net.splice import PIPE, Unable
 from greenproxy.net.stream import Stream
 from greenproxy.protocol.body import ChunkedDecoder, EofDecoder, LengthDecoder
-from tests.hub import HubSocket, connected, is_waiting, poll, read_exactly, reset, until, watchers
+from tests.hub import HubSocket, connected, is_waiting, poll, read_all, read_exactly, reset, until, watchers
 from tests.net.conftest import MakePair
 
 PATIENT = Patience(10, ReadTimeout)
@@ -459,6 +460,21 @@ CANNOT: dict[str, Callable[[], Decoder]] = {
 def test_what_is_not_passed_on_unseen(passage: MakePassage, kind: str) -> None:
     it = passage(CANNOT[kind]())
     assert not it.relay.body.can_pass_on(it.sink)
+
+
+@needs_splice
+def test_an_urgent_byte_in_the_middle_stops_nobody(passage: MakePassage) -> None:
+    it = passage(LengthDecoder(len(LARGE)))
+    backend, taken = it.relay.backend, gevent.spawn(read_all, it.client)
+    sender = gevent.spawn(it.run)
+    backend.sendall(LARGE[:1000])
+    until(lambda: it.relay.body._decoder.left == len(LARGE) - 1000)  # type: ignore[attr-defined]  # it counts
+    backend.send(b"!", socket.MSG_OOB)
+    sending(it, LARGE[1000:])
+    sender.join()
+    it.sink.send(it.rest + b"".join(it.relay.body))
+    it.sink.close()
+    assert taken.get() == LARGE
 
 
 def test_what_is_over_is_not_passed_on(passage: MakePassage) -> None:
