@@ -107,6 +107,8 @@ class Doors:
             return
         others = []
         if self._seat is not None:
+            if self._shortage.is_on:  # a client that waits here is for the others; the next one that is accepted ends that
+                self._seat.withdraw()
             self._seat.stamp()
             others = self._seat.lanes_of_others()
         for lanes in self._lanes:

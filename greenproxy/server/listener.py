@@ -132,8 +132,15 @@ class Listener(StreamServer):
         return bool(self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
     def take_turns(self) -> None:
-        """Be woken in turn with the listeners of other workers. To be called every second, since that may be lost."""
-        if self._watcher is not None and not self._is_out:
+        """Be woken in turn with the listeners of other workers. To be called every second, since that may be lost.
+
+        So may a client: whoever is woken for it alone may be stopped, or out of descriptors. Those who come anew see who waits.
+        """
+        if self._watcher is None or self._is_out:
+            return
+        if self._turns.is_on:
+            self.pass_on()
+        else:
             self._turns.begin()
 
     def pass_on(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import threading
@@ -95,6 +96,16 @@ def test_nobody_waits_for_a_worker_that_is_stuck(tmp_path: Path, reuse_port: str
     with edge(tmp_path, reuse_port=reuse_port) as proxy, request_in_flight(proxy, proxy.port(), "/block"), ExitStack() as stack:
         stuck = set(proxy.workers()) - {get(proxy.port())}
         assert stuck.isdisjoint(one_by_one(proxy.port(), 20, stack))
+
+
+@pytest.mark.parametrize("reuse_port", ["off", "on"])
+def test_nobody_waits_for_a_worker_without_descriptors(tmp_path: Path, reuse_port: str) -> None:
+    with edge(tmp_path, reuse_port=reuse_port) as proxy, ExitStack() as stack:
+        poor, rich = proxy.workers()
+        _, hard = resource.prlimit(poor, resource.RLIMIT_NOFILE)
+        resource.prlimit(poor, resource.RLIMIT_NOFILE, (3, hard))
+        assert set(one_by_one(proxy.port(), 6, stack)) == {rich}
+        resource.prlimit(poor, resource.RLIMIT_NOFILE, (hard, hard))
 
 
 # ------------------------------------------------------------------ reuse-port: nobody is lost
