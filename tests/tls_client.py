@@ -64,7 +64,7 @@ class TlsPeer:
 
     def encrypt(self, data: bytes) -> bytes:
         """Return the records that carry `data`."""
-        view, records = memoryview(data), b""
+        view, records = memoryview(data), self._outgoing.read()
         while view:
             view = view[self.tls.write(view) :]
             records += self._outgoing.read()

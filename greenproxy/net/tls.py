@@ -30,6 +30,9 @@ RECORD_BYTES = 16384  # the most that a record carries (RFC 8446 section 5.1)
 _BATCH_BYTES = 8 * RECORD_BYTES  # encrypted and sent in one call: what a relay reads at once
 _FETCH_BYTES = 64 * 1024
 _ONE_RECORD_BYTES = RECORD_BYTES + 256  # and what it is wrapped in, at most (section 5.2)
+#: So much may come without a byte of data in it, and so many answers to that may wait for a peer that does not read: a peer may
+#: ask for new keys as often as it likes, and each time for an answer (RFC 8446 section 4.6.3).
+_MOST_BARREN_BYTES, _MOST_UNREAD_BYTES = 2 * _ONE_RECORD_BYTES, 2 * _BATCH_BYTES
 _MOST_BUFFERS = 64  # in one call, below any IOV_MAX
 _WRITE = 2
 # Bytes pass through it between two calls that nothing can come between: one is enough for all connections.
@@ -52,13 +55,25 @@ class TlsStream(Stream):
     sockets, and are for backends, which are plain.
     """
 
-    __slots__ = ("_ends_with_next", "_failure", "_first", "_goodbye_due", "_has_part", "_held", "_is_ended", "_tls", "_unsent")
+    __slots__ = (
+        "_barren_bytes",
+        "_ends_with_next",
+        "_failure",
+        "_first",
+        "_goodbye_due",
+        "_has_part",
+        "_held",
+        "_is_ended",
+        "_tls",
+        "_unsent",
+    )
 
     def __init__(self, sock: _socket.socket, context: SSLContext) -> None:
         super().__init__(sock)
         self._tls: Any = context.wrap_bio(_incoming, _outgoing, server_side=True)
         self._held = b""  # decrypted, and not taken yet
         self._has_part = True  # OpenSSL may have a part of a record
+        self._barren_bytes = 0  # what came since there was data in it
         #: Records, and the callers' bytes that each carries; nobody waits for those that carry none
         self._unsent: list[tuple[bytes | memoryview, bytes | memoryview]] = []
         self._is_ended = False  # nothing will come behind what is held ...
@@ -197,8 +212,14 @@ class TlsStream(Stream):
                         data = b"".join((data, *self._decrypt()))
             if _outgoing.pending:  # an answer to a key update, or an alert
                 self._send_own()
+                if sum(len(record) for record, _ in self._unsent) > _MOST_UNREAD_BYTES:
+                    self._give_up("the peer asks, and does not read the answers")
             if data:
+                self._barren_bytes = 0
                 return data
+            self._barren_bytes += size
+            if self._barren_bytes > _MOST_BARREN_BYTES:
+                self._give_up("the peer sends much, and no data in it")
             if size < _FETCH_BYTES and not self._is_ended:
                 return None
         if self._failure:
@@ -229,6 +250,11 @@ class TlsStream(Stream):
         else:
             self._goodbye_due = False  # OpenSSL has sent an alert instead
             self._end(f"what the peer sends is no TLS any more: {error.strerror or error}")
+
+    def _give_up(self, failure: str) -> None:
+        if not self._is_ended:
+            self._goodbye_due = False
+            self._end(failure)
 
     def _end(self, failure: str) -> None:
         _incoming.read()  # what came behind the end is for nobody

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _ssl
+import ctypes
 import random
 import socket
 import ssl
@@ -352,6 +354,55 @@ def test_failed_handshake_leaves_nothing_for_the_next(pair: MakePair) -> None:
     stream, peer = pair()
     peer.sendall(b"hello")
     assert stream.recv(100, PATIENT) == b"hello"
+
+
+# ------------------------------------------------------------------ new keys
+
+
+def ask_for_new_keys(peer: TlsPeer, times: int) -> bytes:
+    """Return the records in which the peer asks so often for new keys. Python has no name for that: OpenSSL is asked itself."""
+    openssl = ctypes.CDLL(_ssl.__file__)
+    inner = peer.tls._sslobj  # type: ignore[attr-defined]  # it begins as CPython's PySSLSocket does
+    pointer = ctypes.c_void_p.from_address(id(inner) + 3 * ctypes.sizeof(ctypes.c_void_p))
+    openssl.SSL_version.argtypes = openssl.SSL_do_handshake.argtypes = [ctypes.c_void_p]
+    openssl.SSL_key_update.argtypes = [ctypes.c_void_p, ctypes.c_int]
+    assert openssl.SSL_version(pointer) == 0x304
+    for _ in range(times):
+        assert (openssl.SSL_key_update(pointer, 1), openssl.SSL_do_handshake(pointer)) == (1, 1)
+    return peer.encrypt(b"")
+
+
+def test_new_keys_in_between_change_nothing(pair: MakePair) -> None:
+    stream, peer = pair(version=ssl.TLSVersion.TLSv1_3)
+    for _ in range(5):
+        peer.sock.sendall(ask_for_new_keys(peer, 20))
+        peer.sendall(b"hello")
+        assert stream.recv(100, PATIENT) == b"hello"
+
+
+def test_peer_that_asks_for_nothing_but_new_keys_is_given_up(pair: MakePair) -> None:
+    stream, peer = pair(version=ssl.TLSVersion.TLSv1_3)
+    sending = gevent.spawn(peer.sock.sendall, ask_for_new_keys(peer, 4000))
+    with pytest.raises(ConnectionResetError, match="no data in it"):
+        stream.recv(100, PATIENT)
+    stream.close()
+    sending.kill()
+
+
+def test_answers_that_the_peer_does_not_read_are_bounded(pair: MakePair) -> None:
+    stream, peer = pair(buffers=SMALL, version=ssl.TLSVersion.TLSv1_3)
+
+    def flood() -> None:
+        for _ in range(2000):
+            peer.sock.sendall(ask_for_new_keys(peer, 20))
+            peer.sendall(b"x")
+
+    sending = gevent.spawn(flood)
+    with pytest.raises(ConnectionResetError, match="does not read"):
+        while stream.recv(100, PATIENT):
+            assert sum(len(record) for record, _ in stream._unsent) < MANY
+    stream.close()
+    sending.kill()
 
 
 # ------------------------------------------------------------------ parking
