@@ -56,17 +56,9 @@ class TlsStream(Stream):
     """
 
     __slots__ = (
-        "_barren_bytes",
-        "_ends_with_next",
-        "_failure",
-        "_first",
-        "_goodbye_due",
-        "_has_part",
-        "_held",
-        "_is_ended",
-        "_tls",
+        "_barren_bytes", "_ends_with_next", "_failure", "_first", "_goodbye_due", "_has_part", "_held", "_is_ended", "_tls",
         "_unsent",
-    )
+    )  # fmt: skip
 
     def __init__(self, sock: _socket.socket, context: SSLContext) -> None:
         super().__init__(sock)

@@ -397,10 +397,13 @@ def test_answers_that_the_peer_does_not_read_are_bounded(pair: MakePair) -> None
             peer.sock.sendall(ask_for_new_keys(peer, 20))
             peer.sendall(b"x")
 
-    sending = gevent.spawn(flood)
-    with pytest.raises(ConnectionResetError, match="does not read"):
+    def receive() -> None:
         while stream.recv(100, PATIENT):
             assert sum(len(record) for record, _ in stream._unsent) < MANY
+
+    sending = gevent.spawn(flood)
+    with pytest.raises(ConnectionResetError, match="does not read"):
+        receive()
     stream.close()
     sending.kill()
 
