@@ -182,8 +182,8 @@ class ProxyArbiter(Arbiter):
         self._notifier.ping()
         self._reload.step()
         self._successor.look()
-        if self._is_ready and not self._reload.is_running and self._certificates.have_changed(self.app.prepared.certificates):
-            self._renew_certificates()
+        if self._is_ready and not self._reload.is_running:
+            self._look_at_certificates()
         if self._reload.trial is not None:
             self._fill(self._reload.trial, self._reload.trial.cfg.workers)
         if not self._respawn.remaining_s():
@@ -331,15 +331,20 @@ class ProxyArbiter(Arbiter):
         self._say.info("reloading %s", self.app.settings.source or "the same flags")
         self._reload.ask()
 
-    def _renew_certificates(self) -> None:
-        """Files of certificates have changed: reload if they are good, else go on with those of before."""
+    def _look_at_certificates(self) -> None:
+        """Reload if files of certificates have changed and are good; else go on with those of before, and try again later."""
+        source = self.app.settings.source
+        if not self._certificates.have_changed(self.app.prepared.certificates, str(source or "")):
+            return
         try:
             tls_contexts(self.app.settings)
         except (BadPair, OSError) as error:
-            self._say.error("the certificates have changed and cannot be used, those of before stay: %s", error)
+            why = f"the certificates have changed and cannot be used, those of before stay: {error}"
+            self._reload.refuse(why, is_again=self._certificates.is_again)
             return
-        self._say.info("the certificates have changed: reloading %s", self.app.settings.source or "the same flags")
-        self._reload.ask()
+        if not self._certificates.is_again:
+            self._say.info("the certificates have changed: reloading %s", source or "the same flags")
+        self._reload.ask(is_again=self._certificates.is_again)
 
     def read(self) -> Reading:
         """Begin to read the configuration."""

@@ -10,6 +10,7 @@ from typing import TypeAlias
 from greenproxy.config.settings import Settings
 
 EVERY_S = 2.0
+AGAIN_EVERY_S = 60.0
 #: What a file is, as far as a change of it shows; None for one that is not there.
 Mark: TypeAlias = tuple[int, int, int] | None
 
@@ -43,20 +44,30 @@ class CertificateWatch:
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._next_s = 0.0
+        self._again_at_s = 0.0
         self._seen: dict[str, Mark] = {}
-        self._told: dict[str, Mark] = {}
+        self._tried: dict[str, Mark] = {}
+        #: Whether the last True was about the same files as the one before it, which have not come into force
+        self.is_again = False
 
-    def have_changed(self, loaded: dict[str, Mark]) -> bool:
-        """Return whether files are not what they were when they were loaded: once for each change.
+    def have_changed(self, loaded: dict[str, Mark], source: str = "") -> bool:
+        """Return whether files are not what they were when they were loaded, and it is time to load them.
 
-        A change counts when it has lasted until the next look: a certificate and its key are seldom written in one moment.
+        That is so once for each change of them, or of `source`, the configuration that may have kept them from being loaded; and
+        once a minute while they are not in force. A change counts when it has lasted until the next look: a certificate and its
+        key are seldom written in one moment.
         """
         now_s = self._clock()
         if not loaded or now_s < self._next_s:
             return False
         self._next_s = now_s + EVERY_S
-        before, self._seen = self._seen, marks_of(loaded)
-        if self._seen in (loaded, self._told) or self._seen != before:
+        before, self._seen = self._seen, marks_of([*loaded, *filter(None, [source])])
+        if self._seen != before or loaded.items() <= self._seen.items():
             return False
-        self._told = self._seen
+        is_again = self._seen == self._tried
+        if is_again and now_s < self._again_at_s:
+            return False
+        self.is_again = is_again
+        self._tried = self._seen
+        self._again_at_s = now_s + AGAIN_EVERY_S
         return True

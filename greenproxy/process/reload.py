@@ -76,6 +76,8 @@ class Reload(Generic[T]):
         self._is_asked_again = False
         self._until_s = math.inf
         self._killed = 0
+        self._is_again = False
+        self._refused_for = ""  # the last time
         self.trial: T | None = None
 
     @property
@@ -83,16 +85,27 @@ class Reload(Generic[T]):
         """Whether one is under way."""
         return self._reading is not None or self.trial is not None
 
-    def ask(self) -> None:
-        """Begin a reload, or remember that another one is to follow."""
+    def ask(self, *, is_again: bool = False) -> None:
+        """Begin a reload, or remember that another one is to follow.
+
+        `is_again`: it is the last one, tried once more. If it is refused for the same reason, the log does not say so again.
+        """
         if self.is_running:
             self._is_asked_again = True
             self._log.info("one more reload will follow the one that is under way")
         else:
-            self._begin()
+            self._begin(is_again=is_again)
 
-    def _begin(self) -> None:
-        self._is_asked_again = False
+    def refuse(self, why: str, *, is_again: bool = False) -> None:
+        """Refuse a reload of which is known without reading that it cannot be, as one that was read."""
+        if not (is_again and why == self._refused_for):
+            self._log.error("%s", why)
+            self._refused_for = why
+            self._master.tell("running", "")
+            self._end("refused", why)
+
+    def _begin(self, *, is_again: bool = False) -> None:
+        self._is_asked_again, self._is_again = False, is_again
         self._master.tell("running", "")
         try:
             self._reading = self._master.read()
@@ -133,6 +146,7 @@ class Reload(Generic[T]):
         if self._master.all_serve(new):
             self.trial = None
             self._master.settle(new)
+            self._refused_for = ""
             self._end("done", "")
         elif self._clock() > self._until_s:
             self._abandon("the new workers do not serve within worker-timeout")
@@ -159,9 +173,11 @@ class Reload(Generic[T]):
     # -------------------------------------------------------------- the ends
 
     def _refuse(self, why: str) -> None:
-        for line in why.splitlines():
-            self._log.error("%s", line)
-        self._log.error("reload refused: the previous configuration stays")
+        if not (self._is_again and why == self._refused_for):
+            for line in why.splitlines():
+                self._log.error("%s", line)
+            self._log.error("reload refused: the previous configuration stays")
+        self._refused_for = why
         self._end("refused", why)
 
     def _abandon(self, why: str) -> None:

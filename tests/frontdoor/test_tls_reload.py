@@ -146,12 +146,23 @@ def test_broken_new_files_keep_the_old_ones_and_are_told_of_once(site: Site) -> 
     with Proxy(INI, site.folder) as proxy:
         port, served = proxy.port(), serial_of(site.pair)
         shutil.copy(site.authority.issue("localhost").key, site.folder / "web.key")
-        told = "the certificates have changed and cannot be used, those of before stay: the key in"
+        told = "the certificates have changed and cannot be used, those of before stay: "
         proxy.wait_for_log(told)
         assert site.serial(port) == served
         wanted = serial_of(site.renew())
         wait_until(lambda: site.serial(port) == wanted, "the new certificate")
         assert (proxy.log().count(told), proxy.log().count(" error: ")) == (1, 1)
+        assert proxy.stop() == 0
+
+
+def test_renewal_that_a_mistake_in_the_configuration_kept_out_comes_with_its_mending(site: Site) -> None:
+    with Proxy(INI, site.folder) as proxy:
+        good = proxy.file.read_text()
+        proxy.file.write_text(good + "colour = red\n")
+        wanted = serial_of(site.renew())
+        proxy.wait_for_log("reload refused: the previous configuration stays")
+        proxy.file.write_text(good)
+        wait_until(lambda: site.serial(proxy.port()) == wanted, "the new certificate")
         assert proxy.stop() == 0
 
 

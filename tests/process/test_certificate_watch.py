@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from greenproxy.config.settings import ListenerSettings, Settings
-from greenproxy.process.certificate_watch import EVERY_S, CertificateWatch, files_of, marks_of
+from greenproxy.process.certificate_watch import AGAIN_EVERY_S, EVERY_S, CertificateWatch, files_of, marks_of
 
 
 class Clock:
@@ -31,9 +31,13 @@ class Looking:
         self._watch = CertificateWatch(self._clock)
         self._loaded = marks_of([str(file)])
 
-    def __call__(self) -> bool:
-        self._clock.now_s += EVERY_S
-        return self._watch.have_changed(self._loaded)
+    def __call__(self, after_s: float = EVERY_S, source: str = "") -> bool:
+        self._clock.now_s += after_s
+        return self._watch.have_changed(self._loaded, source)
+
+    @property
+    def is_again(self) -> bool:
+        return self._watch.is_again
 
 
 def test_files_that_stay_have_not_changed(file: Path) -> None:
@@ -53,6 +57,30 @@ def test_change_that_goes_on_is_waited_for(file: Path) -> None:
         file.write_text("x" * (10 + count))
         assert not look()
     assert look()
+
+
+def test_change_that_is_not_in_force_is_told_again_after_a_minute(file: Path) -> None:
+    look = Looking(file)
+    file.write_text("two!")
+    assert [look(), look(), look.is_again] == [False, True, False]
+    assert [look(), look(AGAIN_EVERY_S - EVERY_S), look.is_again, look()] == [False, True, True, False]
+
+
+def test_change_that_is_not_in_force_is_told_again_when_the_configuration_changes(file: Path) -> None:
+    look, ini = Looking(file), file.parent / "greenproxy.ini"
+    ini.write_text("wrong")
+    file.write_text("two!")
+    assert [look(source=str(ini)) for _ in range(3)] == [False, True, False]
+    ini.write_text("mended")
+    assert [look(source=str(ini)) for _ in range(3)] == [False, True, False]
+    assert not look.is_again
+
+
+def test_change_of_the_configuration_alone_is_none(file: Path) -> None:
+    look, ini = Looking(file), file.parent / "greenproxy.ini"
+    for text in ("one", "two!"):
+        ini.write_text(text)
+        assert [look(source=str(ini)) for _ in range(2)] == [False, False]
 
 
 def test_next_change_is_told_again(file: Path) -> None:

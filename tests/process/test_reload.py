@@ -120,6 +120,22 @@ def test_a_file_that_is_wrong_is_refused_with_each_mistake_in_a_line(it: Situati
     assert (it.master.done, it.master.told[-1], it.reload.is_running) == ([], ("refused", "f:1: one\nf:2: two"), False)
 
 
+def test_what_is_tried_again_and_refused_for_the_same_reason_is_told_once(it: Situation) -> None:
+    for at, why in enumerate(("f:1: one", "f:1: one", "f:2: two")):
+        it.reload.ask(is_again=True)
+        it.master.readings[at].result = Unreadable(why)
+        it.reload.step()
+    refused = "reload refused: the previous configuration stays"
+    assert it.log == ["f:1: one", refused, "f:2: two", refused]
+    assert it.master.told[-1] == ("refused", "f:2: two")
+
+
+def test_what_need_not_be_read_to_be_refused_is_a_refused_reload(it: Situation) -> None:
+    for is_again in (False, True):
+        it.reload.refuse("no such key", is_again=is_again)
+    assert (it.log, it.master.told) == (["no such key"], [("running", ""), ("refused", "no such key")])
+
+
 def test_an_address_that_cannot_be_had_is_refused(it: Situation) -> None:
     it.master.mistake = OSError("cannot listen")
     it.trying()
