@@ -9,6 +9,8 @@ from typing import Any
 
 #: What one round of one cell has measured, or {"failed": why}.
 Round = dict[str, Any]
+#: With fewer rounds the quarters would lie between the values, and the bracket might hold none of them.
+_FEW = 4
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Summary:
 
 
 def summarize(figure: str, label: str, rounds: Sequence[Round], base: Sequence[Round]) -> Summary:
-    """Return a cell's medians, and the median of its ratios of `figure` with the quarter below and above.
+    """Return a cell's medians, and the median of its ratios of `figure` with their spread.
 
     One failed round makes the whole cell a failure: figures of a proxy that lost requests would be too good.
     """
@@ -37,7 +39,22 @@ def summarize(figure: str, label: str, rounds: Sequence[Round], base: Sequence[R
     ratios = sorted(mine[figure] / its[figure] for mine, its in zip(rounds, base, strict=False) if its.get(figure))
     if not ratios:
         return Summary(label, "", medians)
-    return Summary(label, "", medians, statistics.median(ratios), quantile(ratios, 0.25), quantile(ratios, 0.75))
+    return Summary(label, "", medians, statistics.median(ratios), *spread(ratios))
+
+
+def spread(ordered: Sequence[float]) -> tuple[float, float]:
+    """Return between what the middle half of the ordered values lies, or all of them where they are too few for a half."""
+    if len(ordered) < _FEW:
+        return ordered[0], ordered[-1]
+    return quantile(ordered, 0.25), quantile(ordered, 0.75)
+
+
+def times(scenario: dict[str, Any], label: str, base: str, figure: str) -> float | None:
+    """Return a cell's figure as a multiple of another's, as the median of the ratios within rounds; None where one has none."""
+    cells = scenario["cells"]
+    if label not in cells or base not in cells or summarize(figure, base, cells[base]["rounds"], []).failure:
+        return None
+    return summarize(figure, label, cells[label]["rounds"], cells[base]["rounds"]).ratio
 
 
 def quantile(ordered: Sequence[float], part: float) -> float:

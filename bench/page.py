@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bench import chart
-from bench.figures import Summary, summaries
+from bench.figures import Summary, summaries, times
 from bench.prose import BUSY, HOW, INTRODUCTION, NOTES
 from bench.report import PERCENTILES
 from bench.scenarios import COST, GROWTH, LATENCY, MEMORY
@@ -44,7 +44,7 @@ def page(data: Data) -> str:
         *_memory_table(data),
         "\n## As things grow\n",
         "![Processor time per request as connections, backends and routes grow](performance-growth.svg)\n",
-        NOTES["growth"],
+        NOTES["growth"].format(bases=_bases(data)),
         *_growth_table(data),
         *_failures(data),
         "\n## How it is measured\n",
@@ -64,9 +64,9 @@ def charts(data: Data) -> dict[str, str]:
             if (each := found.get(proxy)) is not None and each.ratio is not None
         ]
         rows.append((name, dots))
-    note = "Left is better. Median of the rounds; a line through a mark is the middle half of them. Logarithmic."
+    note = "Left is better. Median of the ratios within rounds; a line through a mark is their spread. Logarithmic."
     cost = chart.ratios("Processor time per request, nginx = 1", note, rows)
-    note = "As a multiple of the same proxy with 500 connections, 2 backends, 1 route."
+    note = f"As a multiple of the same proxy with {_bases(data)}."
     panels = [chart.Panel(name, _growth_lines(scenario)) for name, scenario in _of_kind(data, GROWTH)]
     grown = chart.growth("Processor time per request as things grow", note, panels)
     return {"performance-cost.svg": cost, "performance-growth.svg": grown}
@@ -106,7 +106,7 @@ def verdicts(data: Data) -> list[str]:
     """Return a line for each peer: where greenproxy uses more processor time than it, and where less, if not by a hair."""
     lines = []
     for peer in _PEERS:
-        found = [(times, name) for name, scenario in _of_kind(data, COST) if (times := _times(scenario, peer)) is not None]
+        found = _ratios_to(peer, data, COST, "cpu_us")
         more = [each for each in found if each[0] > 1 + _EVEN]
         less = [each for each in found if each[0] < 1 - _EVEN]
         if found:
@@ -116,39 +116,43 @@ def verdicts(data: Data) -> list[str]:
     return [*lines, *_slower(data), *_bigger(data), *_grown(data)]
 
 
-def _times(scenario: Data, peer: str, figure: str = "cpu_us") -> float | None:
-    """Return what greenproxy needs as a multiple of what a peer needs; None where one of them has no figure."""
-    found = {each.label: each for each in summaries(scenario)}
-    ours, theirs = found.get(_OURS), found.get(peer)
-    if ours is None or theirs is None or not theirs.figures.get(figure) or figure not in ours.figures:
-        return None
-    return ours.figures[figure] / theirs.figures[figure]
+def _ratios_to(peer: str, data: Data, kind: str, figure: str) -> list[tuple[float, str]]:
+    """Return what greenproxy needs as a multiple of what a peer needs, with the scenario's name, wherever both have figures."""
+    found = [(times(scenario, _OURS, peer, figure), name) for name, scenario in _of_kind(data, kind)]
+    return [(ratio, name) for ratio, name in found if ratio is not None]
 
 
 def _listed(word: str, found: list[tuple[float, str]]) -> str:
     if not found:
         return f"{word} in none"
-    return f"{word} in " + ", ".join(f"{name} ({times:.2f} x)" for times, name in found)
+    return f"{word} in " + ", ".join(f"{name} ({ratio:.2f} x)" for ratio, name in found)
+
+
+def _lost(data: Data, kind: str, figure: str) -> list[str]:
+    found = [(name, peer, ratio) for peer in _PEERS for ratio, name in _ratios_to(peer, data, kind, figure)]
+    order = list(data["scenarios"])
+    found.sort(key=lambda each: order.index(each[0]))
+    return [f"{name} than {peer} ({ratio:.2f} x)" for name, peer, ratio in found if ratio > 1]
 
 
 def _slower(data: Data) -> list[str]:
-    lost = []
-    for name, scenario in _of_kind(data, LATENCY):
-        for peer in _PEERS:
-            times = _times(scenario, peer, "p99_us")
-            if times is not None and times > 1:
-                lost.append(f"{name} than {peer} ({times:.2f} x)")
+    lost = _lost(data, LATENCY, "p99_us")
     return [f"- At the 99th percentile **slower** in {', '.join(lost)}."] if lost else []
 
 
 def _bigger(data: Data) -> list[str]:
-    lost = []
-    for name, scenario in _of_kind(data, MEMORY):
-        for peer in _PEERS:
-            times = _times(scenario, peer, "bytes")
-            if times is not None and times > 1:
-                lost.append(f"{name} than {peer} ({times:.2f} x)")
+    lost = _lost(data, MEMORY, "bytes")
     return [f"- **More memory** in {', '.join(lost)}."] if lost else []
+
+
+def _base_at(scenario: Data) -> int:
+    """Return with how many of what grows the multiples are one."""
+    cells = scenario["cells"].values()
+    return int(next((scenario["cells"][cell["base"]]["at"] for cell in cells if cell["base"] in scenario["cells"]), 0))
+
+
+def _bases(data: Data) -> str:
+    return ", ".join(f"{_base_at(scenario):,} {name}" for name, scenario in _of_kind(data, GROWTH))
 
 
 def _grown(data: Data) -> list[str]:
@@ -161,7 +165,9 @@ def _grown(data: Data) -> list[str]:
             if (cell := scenario["cells"][label])["at"] == most and each.ratio is not None
         ]
         if found:
-            lines.append(f"- With {most:,} {name} a request costs {', '.join(found)} of what it costs with few.")
+            lines.append(
+                f"- With {most:,} {name} a request costs {', '.join(found)} of what it costs with {_base_at(scenario):,}."
+            )
     return lines
 
 

@@ -22,8 +22,9 @@ less; latency does not."""
 
 NOTES = {
     "cost": """\
-The column of nginx is processor time; the others are multiples of it, for greenproxy with the middle half of the
-rounds. 1.00 is as dear as nginx, less is cheaper. nginx reads bodies ahead, into files when they are long; `nginx
+The column of nginx is processor time, the median of the rounds; the others are multiples of it, the median of the
+ratios within rounds, as everywhere on this page. In brackets is the middle half of the ratios, or all of them from the
+lowest to the highest where there were fewer than four rounds. 1.00 is as dear as nginx, less is cheaper. nginx reads bodies ahead, into files when they are long; `nginx
 unbuffered` does not (`proxy_buffering off`, `proxy_request_buffering off`).
 """,
     "own": """\
@@ -41,7 +42,7 @@ Memory in user space (Pss) that one more idle connection takes, after it was ser
 for each socket, is the same for all.
 """,
     "growth": """\
-Multiples of the same proxy's processor time with 500 connections, 2 backends and 1 route. Of the connections, 500 at
+Multiples of the same proxy's processor time with {bases}. Of the connections, 500 at
 most are active; the others are open and idle. Backends are checked as by default. Requests name all routes in turn.
 """,
     "failures": """\

@@ -94,8 +94,8 @@ def _logged() -> tuple[Cell, ...]:
 
 def _connections() -> tuple[Cell, ...]:
     return tuple(
-        Cell(f"{proxy} {count}", Variant(proxy), Wrk(connections=min(count, 500)), f"{proxy} 500", max(0, count - 500), count)
-        for count in (500, 10, 100, 2000, 10000)
+        Cell(f"{proxy} {count}", Variant(proxy), Wrk(connections=min(count, 500)), f"{proxy} 10", max(0, count - 500), count)
+        for count in (10, 100, 500, 2000, 10000)
         for proxy in ("nginx", _OWN, "haproxy")
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.figures import quantile, summaries, summarize
+from bench.figures import quantile, summaries, summarize, times
 from tests.bench.data import cell, costs, scenario
 
 
@@ -35,3 +35,30 @@ def test_base_that_failed_gives_no_ratio() -> None:
 @pytest.mark.parametrize(("part", "value"), [(0.0, 1.0), (0.25, 1.75), (0.5, 2.5), (1.0, 4.0)])
 def test_quantile_lies_between_values_in_proportion(part: float, value: float) -> None:
     assert quantile([1.0, 2.0, 3.0, 4.0], part) == value
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 3, 4, 5])
+def test_bracket_holds_measured_ratios(rounds: int) -> None:
+    measured = [2.11, 1.5, 1.9, 1.6, 2.5][:rounds]
+    found = summarize("cpu_us", "greenproxy", costs(*measured), costs(*[1.0] * rounds))
+    assert found.low is not None and found.high is not None
+    assert any(found.low <= each <= found.high for each in measured)
+
+
+def test_bracket_of_few_rounds_holds_them_all() -> None:
+    found = summarize("cpu_us", "greenproxy", costs(50, 10, 30), costs(10, 10, 10))
+    assert (found.low, found.high) == (1.0, 5.0)
+
+
+def test_multiple_of_any_peer_is_the_median_of_the_ratios_within_rounds() -> None:
+    both = scenario(
+        "cost", "cpu_us", haproxy=cell("haproxy", *costs(10, 30, 30)), greenproxy=cell("greenproxy", *costs(20, 90, 30))
+    )
+    assert times(both, "greenproxy", "haproxy", "cpu_us") == 2.0
+
+
+def test_multiple_of_a_peer_that_failed_is_none() -> None:
+    both = scenario(
+        "cost", "cpu_us", caddy=cell("caddy", *costs(9), {"failed": "no"}), greenproxy=cell("greenproxy", *costs(9, 9))
+    )
+    assert times(both, "greenproxy", "caddy", "cpu_us") is None
