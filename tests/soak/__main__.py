@@ -16,6 +16,9 @@ from tests.soak.stage import Stage
 from tests.soak.terrain import LEAKS
 
 _HELD, _WRONG, _NOT_JUDGED = 0, 1, 2
+_DOES = "Puts load on a proxy while things happen to it, and says what did not hold. See docs/soak.md."
+_STATUSES = """Exit status: 0 everything held; 1 something did not hold, or drifts; 2 nothing was judged: a mistake on the
+command line, or ended before there was enough to judge. Ctrl-C ends it with the report so far, a second one at once."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -53,19 +56,19 @@ def _run(case: Case, options: argparse.Namespace) -> int:
 
 
 def _status(stage: Stage) -> int:
-    rows = stage.verdict.rows
     if not stage.verdict.is_right:
         return _WRONG
     shutil.rmtree(stage.folder)
-    return _NOT_JUDGED if rows and not any(row.was_judged for row in rows) else _HELD
+    return _NOT_JUDGED if stage.verdict.is_too_short else _HELD
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="scripts/soak", description="Puts load on a proxy while things happen to it.")
+    parser = argparse.ArgumentParser(prog="scripts/soak", description=_DOES, epilog=_STATUSES)
     parser.add_argument("--list", action="store_true", help="print the cases and what they do")
     parser.add_argument("--case", choices=list(CASES), default="mixed", metavar="NAME", help="the case to run (default: mixed)")
+    told_length = "how long there is load (default: the case's own full time); to start and to end takes up to a minute more"
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--seconds", type=_positive, default=0.0, help="how long (default: the case's own full time)")
+    length.add_argument("--seconds", type=_positive, default=0.0, help=told_length)
     length.add_argument("--time", type=_duration, dest="seconds", metavar="TIME", help="the same with a unit: 10m, 24h")
     parser.add_argument("--clients", type=_positive, default=1.0, help="how many clients, as a factor (default 1)")
     parser.add_argument("--json", action="store_true", help="print the report as JSON; the rest goes to standard error")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -34,10 +35,17 @@ class Case:
         return stage
 
     def full(self, seconds: float, factor: float, say: Callable[[str], None], leaks: Sequence[str] = ()) -> Stage:
-        """Run the full form and return what it found out. Its folder stays, for whoever wants to look."""
+        """Run the full form and return what it found out. Its folder stays, for whoever wants to look, unless it is
+        interrupted."""
         folder = Path(tempfile.mkdtemp(prefix=f"soak-{self.name}-"))
         stage = Stage(folder, seconds, factor, say=say, leaks=leaks)
-        self.run(stage)
+        try:
+            self.run(stage)
+        except KeyboardInterrupt:
+            shutil.rmtree(folder)
+            raise
+        except AssertionError as error:
+            raise AssertionError(f"{error}\nthe files are in {folder}") from error
         return stage
 
 

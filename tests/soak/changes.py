@@ -158,7 +158,7 @@ def reload(stage: Stage) -> None:
             report = load.finish()
         stage.check("what came of the reloads", not reloads.wrong, f"{reloads.hups} HUPs; {reloads.wrong or 'as it should'}")
         stage.check_nothing_failed(report)
-        stage.check("tracebacks in the log", "Traceback" not in proxy.log())
+        stage.check("no traceback in the log", "Traceback" not in proxy.log())
         stage.check_exit(proxy)
 
 

@@ -69,5 +69,5 @@ def chaos(stage: Stage) -> None:
         left = [port for port in site.extra_ports if not is_closed(port)]
         stage.check("doors that are closed in the end", not left, left or "all")
         stage.check("longest time without any answer", report.longest_silence_s < 3.0, f"{report.longest_silence_s:.2f} s")
-        stage.check("tracebacks in the log", "Traceback" not in proxy.log())
+        stage.check("no traceback in the log", "Traceback" not in proxy.log())
         stage.check_exit(proxy)

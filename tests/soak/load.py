@@ -70,10 +70,14 @@ class RunningLoad(Process):
         """Wait until so many good answers have come."""
         wait_until(lambda: self.report().requests >= count, "answers")
 
-    def finish(self, within_s: float = 60.0) -> Report:
-        """Let every client finish what it is at, and return what all have seen."""
+    def end(self) -> None:
+        """Tell every client to finish what it is at; who is told twice does the same."""
         if self.exit_status is None:
             self.send(signal.SIGTERM)
+
+    def finish(self, within_s: float = 60.0) -> Report:
+        """Let every client finish what it is at, and return what all have seen."""
+        self.end()
         return self.result(within_s)
 
     def result(self, within_s: float) -> Report:

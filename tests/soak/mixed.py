@@ -11,14 +11,15 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.processes import Process, Proxy, children_of, is_running, wait_until
+from tests.processes import PATIENCE_S, Process, Proxy, children_of, is_running
 from tests.soak.drift import FEWEST_WINDOWS
 from tests.soak.endings import due_to, known
+from tests.soak.interrupts import Interrupts
 from tests.soak.load import Mix, RunningLoad
 from tests.soak.restless import WORKERS, Restless
 from tests.soak.site import backends
@@ -81,11 +82,13 @@ class Plan:
 class Mixed:
     """One run: two proxies, a load for each, the probe."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, interrupts: Interrupts) -> None:
         self.plan = Plan(stage.seconds, stage.is_short)
+        self._interrupts = interrupts
         self._stage = stage
         self._stack = ExitStack()
         self.was_interrupted = False
+        self._goes_on = False
 
     def __enter__(self) -> Mixed:
         stage = self._stage
@@ -133,12 +136,11 @@ class Mixed:
         stage.say("clients of both proxies are at it")
         self._begun_s = time.monotonic()
         self.calm.begin(self._begun_s)
-        try:
+        with self._interrupts.asking():
             self._go_on()
-        except KeyboardInterrupt:
-            self.was_interrupted = True
-            stage.say("interrupted: clients finish what they are at")
-        self._judge()
+            self.was_interrupted = self._interrupts.is_wished
+            stage.say(f"{'interrupted' if self.was_interrupted else 'time is up'}: clients finish what they are at")
+            self._judge()
 
     def _load(self, name: str, terrain: Terrain, routes: Sequence[str]) -> RunningLoad:
         stage = self._stage
@@ -152,8 +154,8 @@ class Mixed:
         return self._stack.enter_context(probe)
 
     def _go_on(self) -> None:
-        end_s, due_s, tell_s = self._begun_s + self.plan.seconds, 0.0, time.monotonic() + 60.0
-        while (now_s := time.monotonic()) < end_s or (now_s < end_s + _MORE_S and not self._is_enough()):
+        due_s, tell_s = 0.0, time.monotonic() + 60.0
+        while not self._interrupts.is_wished and not self._is_over(now_s := time.monotonic()):
             if now_s >= due_s:
                 self.watch.take()
                 due_s = now_s + self.plan.sample_s
@@ -162,6 +164,16 @@ class Mixed:
                 self._tell()
             self.events.turn()
             time.sleep(_TICK_S)
+
+    def _is_over(self, now_s: float) -> bool:
+        """Return whether the time is up, and what was seen is enough, or does not become so."""
+        over_s = now_s - self._begun_s - self.plan.seconds
+        if over_s < 0 or self._is_enough():
+            return over_s >= 0
+        if not self._goes_on:
+            self._goes_on = True
+            self._stage.say(f"time is up, and there is not enough to judge by on a machine this busy: {_MORE_S:g} s more at most")
+        return over_s >= _MORE_S
 
     def _is_enough(self) -> bool:
         """Return whether there are enough samples to judge by; on a busy machine they are longer in coming."""
@@ -180,19 +192,23 @@ class Mixed:
         stage = self._stage
         begun_s = self._begun_s + self.plan.warm_up_s
         self._probe.stop()
-        self.events.finish()
+        for load in self._loads:
+            load.end()
         calm, restless = (load.finish() for load in self._loads)
+        self.events.finish()
         times = read_times(self._times)
         stage.verdict.rows += self.watch.rows(begun_s, [each for each in times if each[1] >= 0 and each[2] >= 0])
         stage.verdict.rows += self.events.rows(begun_s)
-        stage.check_nothing_failed(calm)
-        stage.keep(restless)
+        stage.check_nothing_failed(calm, "the calm proxy, which is left alone: nothing may fail")
+        stage.keep(
+            restless, "the restless proxy, which loses workers: what fails may belong to a killed worker, and to nothing else"
+        )
         strays = [failure for failure in known(restless, self.ports) if not due_to(self.events.kills, failure)]
-        acts = f"{self.events.upgrades} upgrades, {self.events.reloads} reloads, {len(self.events.kills)} workers killed"
-        stage.check("reloads and upgrades", not self.events.wrong, f"{acts}; {self.events.wrong or 'as it should'}")
+        acts = f"upgrades: {self.events.upgrades}, reloads: {self.events.reloads}, killed workers: {len(self.events.kills)}"
+        stage.check("what was done to the restless one", not self.events.wrong, f"{acts}; {self.events.wrong or 'as it should'}")
         stage.check("failures that no killed worker explains", not strays, told(strays) or f"0 of {restless.failure_count}")
         missed = sum(1 for each in times if each[1] < 0 or each[2] < 0)
-        stage.check("probes without an answer", bool(times) and not missed, f"{missed} of {len(times)}")
+        stage.check("probes without an answer", bool(times or self.was_interrupted) and not missed, f"{missed} of {len(times)}")
         same = self.calm_proxy.workers() == self.calm_workers
         stage.check("workers that nobody replaced", same, f"{self.calm_proxy.workers()}, at first {self.calm_workers}")
         self._check_ground()
@@ -214,14 +230,16 @@ class Mixed:
     def _check_ends(self) -> None:
         stage = self._stage
         for name, proxy in (("calm", self.calm_proxy), ("restless", self.restless_proxy)):
-            stage.check(f"tracebacks in the log of the {name} one", "Traceback" not in proxy.log())
+            stage.check(f"no traceback in the log of the {name} one", "Traceback" not in proxy.log())
         stage.check_exit(self.calm_proxy)
         master = self.events.master
         processes = [master, *children_of(master)]
         os.kill(master, signal.SIGTERM)
-        if master == self.restless_proxy.pid:
-            self.restless_proxy.wait()
-        wait_until(lambda: not any(map(is_running, processes)), "the restless one has ended")
+        end_s = time.monotonic() + PATIENCE_S
+        while (left := list(filter(is_running, processes))) and time.monotonic() < end_s:
+            time.sleep(0.05)
+        stage.check("processes that are left of the restless one", not left, left or "none")
+        # After an upgrade this is the status of the master of before.
         stage.check("exit status of the restless one", self.restless_proxy.exit_status == 0, self.restless_proxy.exit_status)
 
 
@@ -237,22 +255,9 @@ def read_times(path: Path) -> list[tuple[float, float, float]]:
     return sorted(found)
 
 
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Let TERM end the run as Ctrl-C does."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def mixed(stage: Stage) -> None:
     """Everything at once, with errors, aborts, tunnels, TLS, reloads and kills: nothing is lost or mixed up, nothing drifts."""
-    with _terminable(), Mixed(stage) as run:
+    interrupts = Interrupts()
+    with interrupts.at_once(), Mixed(stage, interrupts) as run:
         run.run()
         stage.verdict.was_interrupted = run.was_interrupted

@@ -14,9 +14,10 @@ import signal
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from tests.processes import Proxy, children_of
-from tests.soak.changes import DONE, OUTCOME, next_master
+from tests.processes import Proxy, children_of, is_running
+from tests.soak.changes import DONE, OUTCOME
 from tests.soak.drift import Point, Row, judge, windows
 from tests.soak.figures import descriptors, memory_bytes
 from tests.soak.watch import MASTER_DESCRIPTORS, MEMORY, MIB, settling
@@ -25,6 +26,15 @@ WORKERS = 2
 _PATIENCE_S = 90.0
 _MOST_KILLS = 20
 _FEWEST_GENERATIONS = 6
+_UPGRADED = "the new program is ready"
+
+
+@dataclass(frozen=True)
+class _Upgrade:
+    """An upgrade that was asked for: the children of the old master then, and how often its log said that a new one is ready."""
+
+    children: frozenset[int]
+    ready: int
 
 
 class Restless:
@@ -44,6 +54,7 @@ class Restless:
         self._acts = itertools.chain([self._upgrade] if has_upgrade else [], cycle)
         self._begun_s = time.monotonic()  # what was done last
         self._is_under_way = False
+        self._upgrade_begun: _Upgrade | None = None
         self._born: set[int] = set()  # the workers after that
         self._is_of_age = False  # they all came with one reload
         self._outcomes: Counter[str] = Counter()
@@ -65,8 +76,11 @@ class Restless:
             next(self._acts)()
 
     def is_settled(self) -> bool:
-        """Return whether every reload has ended, and only its own workers are left."""
+        """Return whether the upgrade and every reload have ended, and only its own workers are left."""
         self._read_on()
+        if self._upgrade_begun:
+            self._follow(self._upgrade_begun)
+            return False
         return sum(self._outcomes.values()) >= self.reloads and len(self.workers()) == WORKERS
 
     def _read_on(self) -> None:
@@ -82,13 +96,19 @@ class Restless:
         return children_of(self.master)
 
     def finish(self) -> None:
-        """Wait for what was begun, and see how all reloads came out."""
+        """Wait for what was begun, and see how all of it came out."""
         end_s = time.monotonic() + _PATIENCE_S
-        while not self.is_settled() and time.monotonic() < end_s:
+        while not (self.is_settled() and self._is_alone()) and time.monotonic() < end_s:
             time.sleep(0.05)
+        self._expect(not self._upgrade_begun, "the upgrade did not come to its end")
+        self._expect(self._is_alone(), f"the master of before, {self._proxy.pid}, has not ended")
         done = self._outcomes[DONE]
         self._expect(done == self.reloads, f"{done} of {self.reloads} reloads are done")
         self._expect(len(self.workers()) == WORKERS, f"workers at the end: {len(self.workers())}")
+
+    def _is_alone(self) -> bool:
+        """Return whether the master of before the upgrade has ended."""
+        return self.master == self._proxy.pid or not is_running(self._proxy.pid)
 
     def _take(self, now_s: float) -> None:
         """Note how big the master is, and its workers if they are as old as those of other generations were."""
@@ -115,8 +135,18 @@ class Restless:
             os.kill(victim, signal.SIGKILL)
 
     def _upgrade(self) -> None:
-        old = self.master
-        self.master = next_master(self._proxy, old, "the new program is ready")
+        """Ask for it. Nobody waits here: whoever ends the run meanwhile must not find it half done and forgotten."""
+        self._upgrade_begun = _Upgrade(frozenset(children_of(self.master)), self._proxy.log().count(_UPGRADED))
+        os.kill(self.master, signal.SIGUSR2)
+
+    def _follow(self, begun: _Upgrade) -> None:
+        """End the old master as soon as the new one is ready, which is the master from then on."""
+        old, new = self.master, set(children_of(self.master)) - begun.children
+        if len(new) != 1 or self._proxy.log().count(_UPGRADED) <= begun.ready:
+            return
+        (self.master,) = new
+        os.kill(old, signal.SIGTERM)
+        self._upgrade_begun = None
         self.upgrades += 1
         self._say(f"master {self.master} has followed {old}")
 

@@ -27,7 +27,11 @@ def lines(stage: Stage) -> Iterator[str]:
         yield from map(row_line, stage.verdict.rows)
         yield ""
     if stage.verdict.is_right:
-        yield "everything held"
+        yield (
+            "what was seen held; it was too short to judge whether anything drifts"
+            if stage.verdict.is_too_short
+            else "everything held"
+        )
         return
     yield f"WRONG; the files are in {stage.folder}"
     for line in stage.verdict.wrongs():
@@ -46,6 +50,8 @@ def row_line(row: Row) -> str:
 
 
 def _traffic(report: Report) -> Iterator[str]:
+    if report.of:
+        yield report.of
     yield _CLIENTS
     for kind, tally in sorted(report.tallies.items()):
         yield _tally_line(kind, tally)
@@ -75,6 +81,7 @@ def as_data(stage: Stage, case: str, took_s: float) -> dict[str, Any]:
 
 def _traffic_data(report: Report) -> dict[str, Any]:
     return {
+        "of": report.of,
         "answers": report.requests,
         "failed": report.failure_count,
         "longest_silence_s": report.longest_silence_s,

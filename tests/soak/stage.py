@@ -42,6 +42,11 @@ class Verdict:
         """Return whether everything held, and there was something that could fail."""
         return bool(self.checks) and all(check.is_right for check in self.checks) and not any(row.is_wrong for row in self.rows)
 
+    @property
+    def is_too_short(self) -> bool:
+        """Return whether there was not enough of any series to judge it."""
+        return bool(self.rows) and not any(row.was_judged for row in self.rows)
+
     def wrongs(self) -> list[str]:
         """Return what did not hold."""
         wrong = [f"{check.what}: {check.figure}" for check in self.checks if not check.is_right]
@@ -95,14 +100,15 @@ class Stage:
         self.say(str(figures))
         return figures
 
-    def keep(self, report: Report) -> Report:
-        """Keep what a load has seen, for the table at the end."""
+    def keep(self, report: Report, of: str = "") -> Report:
+        """Keep what a load has seen, for the table at the end, which says `of` what it is."""
+        report.of = of
         self.verdict.reports.append(report)
         return report
 
-    def check_nothing_failed(self, report: Report) -> None:
+    def check_nothing_failed(self, report: Report, of: str = "") -> None:
         """Every request got its own, whole answer; there were some of every kind."""
-        self.keep(report)
+        self.keep(report, of)
         mixed = [failure for failure in report.failures if failure.what in ("mixed", "pattern")]
         silent = [kind for kind, tally in report.tallies.items() if not tally.requests]
         self.check("every kind of client was answered", bool(report.tallies) and not silent, f"{report.requests} requests")

@@ -76,6 +76,7 @@ class Report:
     failures: list[Failure] = field(default_factory=list)
     longest_silence_s: float = 0.0  # in which no client got any answer
     is_over: bool = False
+    of: str = ""  # what it is the report of, where a case has several
 
     def tally(self, kind: str) -> Tally:
         """Return the counts of a kind of client."""

@@ -101,10 +101,12 @@ def test_windows_are_quantiles_of_equal_times() -> None:
 # ------------------------------------------------------------------ times and processor time
 
 
-def costs(per_request_s: Callable[[float], float], yardstick_s: Callable[[float], float]) -> list[Cost]:
+def costs(
+    per_request_s: Callable[[float], float], yardstick_s: Callable[[float], float], span_s: float = MINUTES_S
+) -> list[Cost]:
     """Return samples of workers that answer 100 requests per second."""
     found, used_s = [], 0.0
-    for at in range(int(MINUTES_S)):
+    for at in range(int(span_s)):
         used_s += 100 * per_request_s(at)
         found.append(Cost(float(at), used_s, 100 * at, yardstick_s(at)))
     return found
@@ -118,6 +120,31 @@ def test_processor_time_that_grows_is_a_drift() -> None:
 
 def test_processor_time_on_a_machine_that_becomes_slower_is_level() -> None:
     assert cost_row(costs(lambda at: 0.0005 * (1 + at / MINUTES_S), lambda at: 0.003 * (1 + at / MINUTES_S))).verdict == "level"
+
+
+def test_processor_time_that_grows_by_more_than_the_yardstick_on_a_machine_that_becomes_slower_is_level() -> None:
+    row = cost_row(costs(lambda at: 0.0005 * (1 + at / MINUTES_S), lambda at: 0.003 * (1 + 0.4 * at / MINUTES_S)))
+    assert row.grown > 0.3 * row.start
+    assert row.verdict == "level"
+
+
+def test_processor_time_that_swings_in_a_short_run_is_level() -> None:
+    seen_us = (
+        920,
+        880,
+        990,
+        665,
+        930,
+        970,
+        1380,
+    )  # a window each, on a machine with six times as much to do as it has processors
+    row = cost_row(costs(lambda at: seen_us[min(6, int(at / 5))] * 1e-6, lambda _at: 0.003, 36.0))
+    assert row.was_judged
+    assert row.verdict == "level"
+
+
+def test_processor_time_that_trebles_in_a_short_run_is_a_drift() -> None:
+    assert cost_row(costs(lambda at: 0.0005 * (1 + 2 * at / 48), lambda _at: 0.003, 48.0)).verdict == "drifts"
 
 
 def times(through_s: Callable[[float], float], past_s: Callable[[float], float]) -> list[Row]:

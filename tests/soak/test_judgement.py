@@ -6,11 +6,13 @@ import socket
 
 import pytest
 
+from tests.soak.drift import Bound, Row, judge
 from tests.soak.endings import due_to, is_shut_out
 from tests.soak.figures import Figures, grown
+from tests.soak.show import lines
 from tests.soak.single import is_closed
 from tests.soak.stage import Stage, Verdict
-from tests.soak.tally import Failure
+from tests.soak.tally import Failure, Report
 
 MIB = 1024 * 1024
 
@@ -65,6 +67,25 @@ def test_verdict_without_a_check_or_with_a_wrong_one_is_wrong() -> None:
     stage.check("bad", False, 3)
     assert not stage.verdict.is_right
     assert stage.verdict.wrongs() == ["bad: 3"]
+
+
+def shown(*rows: Row) -> list[str]:
+    """Return the report of a run of which every check held, with traffic of a proxy that has a name."""
+    stage = Stage(folder=None, seconds=1.0)  # type: ignore[arg-type]  # nothing is written
+    stage.check("good", True)
+    stage.keep(Report(), "the calm proxy")
+    stage.verdict.rows += rows
+    return list(lines(stage))
+
+
+def test_report_does_not_say_that_everything_held_when_nothing_was_judged() -> None:
+    short, long = judge("memory", [], Bound(0, 1)), judge("memory", [(float(at), 1.0) for at in range(9)], Bound(0, 1))
+    assert shown(short)[-1] == "what was seen held; it was too short to judge whether anything drifts"
+    assert shown(short, long)[-1] == "everything held"
+
+
+def test_table_of_traffic_says_whose_it_is() -> None:
+    assert shown()[0] == "the calm proxy"
 
 
 def test_door_is_closed_when_nobody_listens() -> None:

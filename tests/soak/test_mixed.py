@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import Process
+from tests.processes import Process, wait_until
 from tests.soak.__main__ import main
 from tests.soak.mixed import Plan, mixed
 from tests.soak.stage import Stage
 from tests.soak.terrain import LEAKS
 
 _LEAKY_S = 3.0
+Interrupted = tuple[int, str, list[int | Path]]
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +57,19 @@ def test_nothing_is_wrong_but_the_leaks(leaky: Stage) -> None:
 
 
 @pytest.fixture(scope="module")
-def interrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str, list[int]]:
-    """Interrupt a long run: return its exit status, its output, and which of its processes are left."""
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
+    """Interrupt a run in the middle of its upgrade: return its exit status, its output, and what is left of it."""
     folder = tmp_path_factory.mktemp("interrupted")
-    command = [sys.executable, "-m", "tests.soak", "--time", "1h", "--clients", "0.3", "--json"]
+    command = [sys.executable, "-m", "tests.soak", "--time", "1m", "--clients", "0.3", "--json"]
     with Process(command, folder, {"TMPDIR": str(folder)}) as soak:
-        soak.wait_for_log("clients of both proxies are at it", 40.0)
-        status = soak.stop(signal.SIGINT, 60.0)
-    return status, soak.output(), processes_in(folder)
+        wait_until(lambda: "the new program starts" in log_of_the_restless(folder), "the upgrade has begun", 40.0)
+        status = soak.stop(signal.SIGINT, 50.0)
+    return status, soak.output(), [*processes_in(folder), *folder.glob("soak-*")]
+
+
+def log_of_the_restless(folder: Path) -> str:
+    """Return the log of the proxy that is upgraded, as far as there is one."""
+    return "".join(file.read_text() for file in folder.glob("soak-mixed-*/restless/stderr"))
 
 
 def processes_in(folder: Path) -> list[int]:
@@ -78,18 +84,25 @@ def processes_in(folder: Path) -> list[int]:
     return found
 
 
-def test_interrupted_run_tells_what_it_has_seen(interrupted: tuple[int, str, list[int]]) -> None:
+def test_interrupted_run_tells_what_it_has_seen(interrupted: Interrupted) -> None:
     told = json.loads(interrupted[1])
     assert told["was_interrupted"]
     assert not told["wrong"]
     assert all(traffic["answers"] for traffic in told["traffic"])
 
 
-def test_run_that_was_too_short_to_judge_has_status_2(interrupted: tuple[int, str, list[int]]) -> None:
+def test_interrupted_upgrade_comes_to_its_end(interrupted: Interrupted) -> None:
+    (figure,) = [
+        check["figure"] for check in json.loads(interrupted[1])["checks"] if check["what"] == "what was done to the restless one"
+    ]
+    assert figure.startswith("upgrades: 1,")
+
+
+def test_run_that_was_too_short_to_judge_has_status_2(interrupted: Interrupted) -> None:
     assert interrupted[0] == 2
 
 
-def test_interrupted_run_leaves_no_process(interrupted: tuple[int, str, list[int]]) -> None:
+def test_interrupted_run_leaves_nothing_behind(interrupted: Interrupted) -> None:
     assert not interrupted[2]
 
 
