@@ -13,6 +13,7 @@ import pytest
 
 from greenproxy.deadline import Patience
 from greenproxy.errors import BackendInvalid, BackendReset, ClientGone, ProxyError, ReadTimeout
+from greenproxy.net import relay as relay_module
 from greenproxy.net.relay import Decoder, RelayBody
 from greenproxy.net.splice import PIPE, Unable
 from greenproxy.net.stream import Stream
@@ -374,8 +375,9 @@ MakePassage: TypeAlias = Callable[..., Passage]
 
 
 @pytest.fixture
-def passage(relay: MakeRelay, pair: MakePair) -> MakePassage:
-    """Return a function that makes the relay of a large body, and its client."""
+def passage(relay: MakeRelay, pair: MakePair, monkeypatch: pytest.MonkeyPatch) -> MakePassage:
+    """Return a function that makes the relay of a large body, and its client. What is large is smaller here."""
+    monkeypatch.setattr(relay_module, "LEAST_BYTES", 64 * 1024)
 
     def make(decoder: Decoder, patience: Patience = PATIENT, buffers: int = 0) -> Passage:
         return Passage(relay(decoder, patience=patience), *pair(buffers=buffers))
