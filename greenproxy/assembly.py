@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from gevent.ssl import SSLContext
-
 from greenproxy.apps.admin import admin
 from greenproxy.apps.answers import redirect, status
 from greenproxy.config.settings import (
@@ -32,6 +30,7 @@ from greenproxy.net.recycler import Recycler
 from greenproxy.net.resolver import Resolver
 from greenproxy.net.splice import PIPE
 from greenproxy.net.stream import Stream
+from greenproxy.net.tls_contexts import ServerContext
 from greenproxy.observability.access_log import AccessLog
 from greenproxy.observability.board import Board
 from greenproxy.observability.census import census
@@ -75,12 +74,13 @@ class House:
         layout: Layout | None = None,
         slot: int = 0,
         lane: int | None = None,
-        tls: Mapping[str, SSLContext] | None = None,
+        tls: Mapping[str, ServerContext] | None = None,
     ) -> None:
         self._settings = settings
         self._shown = settings  # with the addresses that listeners really have
         self._log = log
         self._tls = tls or {}
+        self._certificates = {name: context.certificates for name, context in self._tls.items()}
         if board is None or layout is None:
             names, slot = names_of(settings), 0
             board = Board(slots=1, columns=len(names.all()))
@@ -100,7 +100,7 @@ class House:
         self._access_log = None if process.access_log == "off" else AccessLog(process.access_log, process.access_log_format, log)
         self._fronts: list[Front] = []
         statsd = Statsd(process.statsd, process.statsd_prefix, process.statsd_tags, log) if process.statsd else None
-        self._pulse = Pulse(self._metrics, self._numbers, statsd, settings, log)
+        self._pulse = Pulse(self._metrics, self._numbers, statsd, settings, log, self._certificates)
         funnel = Funnel(self._metrics.finished, self._access_log.write if self._access_log else None, log)
         self._services = Services(self._recycler, funnel, self._error_page, self._doors.connection_closed)
         self._middlewares = {each.name: bind(each) for each in settings.middlewares}
@@ -169,7 +169,7 @@ class House:
 
     def status(self, pid: int | None = None) -> dict[str, Any] | None:
         """Return the document of `/api/status`: of all workers, or of one by its process id; None if there is no such one."""
-        return snapshot(self._board, self._layout, self._shown, pid)
+        return snapshot(self._board, self._layout, self._shown, pid, self._certificates)
 
     @property
     def requests(self) -> int:

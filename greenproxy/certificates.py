@@ -97,7 +97,8 @@ def _try(certificate: str, key: str) -> None:
     except ssl.SSLError as error:
         reason = (error.reason or "").replace("_", " ").lower()
         if "mismatch" in reason:
-            raise BadPair(f"the key in {key or certificate} does not belong to the certificate", is_key=bool(key)) from None
+            wrong = f"the key in {key or certificate} does not belong to the certificate in {certificate}"
+            raise BadPair(wrong, is_key=bool(key)) from None
         raise BadPair(f"{certificate} and its key cannot be used: {reason or 'they are broken'}") from None
     except OSError as error:
         raise BadPair(f"cannot read {certificate}: {(error.strerror or str(error)).lower()}") from None

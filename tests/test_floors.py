@@ -49,7 +49,7 @@ FLOORS: dict[str, Room] = {
     "routing": Room((*GROUND, "config"), (), SOCKETS),
     "net": Room(("errors", "deadline", "messages", "config", "protocol", "certificates"), ("gevent",)),
     # 3
-    "observability": Room((*GROUND, "config", "net"), ("gevent", "statsd")),
+    "observability": Room((*GROUND, "certificates", "config", "net"), ("gevent", "statsd")),
     # 4
     "upstream": Room((*MIDDLE, "net"), ("gevent",)),
     "server": Room((*MIDDLE, "net"), ("gevent",)),

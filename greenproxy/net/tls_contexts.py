@@ -12,7 +12,7 @@ from typing import Any
 
 from gevent.ssl import SSLContext
 
-from greenproxy.certificates import examine
+from greenproxy.certificates import BadPair, Facts, examine
 from greenproxy.config.settings import ListenerSettings, Settings
 
 #: Mozilla's "intermediate", for TLS 1.2; those of 1.3 are OpenSSL's own. Without DHE, whose parameters would be one more file.
@@ -29,32 +29,47 @@ CIPHERS = ":".join(
 _VERIFY = {"required": ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONAL}
 
 
-def tls_contexts(settings: Settings) -> dict[str, SSLContext]:
+class ServerContext(SSLContext):
+    """The context of a listener. `certificates` has the file of each that it serves, and what that said when it was loaded."""
+
+    certificates: tuple[tuple[str, Facts], ...] = ()
+
+
+def tls_contexts(settings: Settings) -> dict[str, ServerContext]:
     """Return the context of each listener with certificates, by the listener's name. Reads files.
 
-    Raises BadPair (of greenproxy.certificates) or OSError.
+    Raises BadPair (of greenproxy.certificates), which names the listener's section, or OSError.
     """
-    return {each.name: context_of(each) for each in settings.listeners if each.tls_certificate}
+    contexts = {}
+    for each in settings.listeners:
+        if each.tls_certificate:
+            try:
+                contexts[each.name] = context_of(each)
+            except BadPair as error:
+                raise BadPair(f"[listener:{each.name}] {error}", is_key=error.is_key) from None
+    return contexts
 
 
-def context_of(listener: ListenerSettings) -> SSLContext:
+def context_of(listener: ListenerSettings) -> ServerContext:
     """Return the context of a listener: that of its first certificate, which gives way to others by SNI."""
     keys = listener.tls_key or ("",) * len(listener.tls_certificate)
     by_name: dict[str, SSLContext] = {}
-    contexts = []
+    contexts, known = [], []
     for certificate, key in zip(listener.tls_certificate, keys, strict=True):
         facts = examine(certificate, key)  # first: it says better what is wrong
         context = _context(certificate, key, listener)
         contexts.append(context)
+        known.append((certificate, facts))
         for name in facts.names:
             by_name.setdefault(name, context)
     if len(contexts) > 1:
         _choose_by_name(contexts[0], by_name)
+    contexts[0].certificates = tuple(known)
     return contexts[0]
 
 
-def _context(certificate: str, key: str, listener: ListenerSettings) -> SSLContext:
-    context = SSLContext(ssl.PROTOCOL_TLS_SERVER)
+def _context(certificate: str, key: str, listener: ListenerSettings) -> ServerContext:
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION

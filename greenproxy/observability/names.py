@@ -87,6 +87,11 @@ def statsd_gauges(settings: Settings) -> Mapping[str, str]:
     return dict(_statsd_gauges(settings))
 
 
+def expiry_gauge(listener: str) -> str:
+    """Return what statsd calls the seconds until the first certificate of a listener expires. The board does not have it."""
+    return f"listener.{metric_word(listener)}.tls.expires"
+
+
 def _statsd_gauges(settings: Settings) -> Iterator[tuple[str, str]]:
     yield "connections.active", "connections.active"
     yield "connections.idle", "connections.idle"

@@ -5,18 +5,20 @@ What was counted goes to the tally and to statsd, everything that can be known o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from logging import Logger
-from time import monotonic
+from time import monotonic, time
+from types import MappingProxyType
 
 import gevent
 from gevent.event import Event
 
+from greenproxy.certificates import Facts
 from greenproxy.config.settings import Settings
 from greenproxy.observability.board import Board, Slot
 from greenproxy.observability.layout import Layout
 from greenproxy.observability.metrics import Metrics, Snapshot
-from greenproxy.observability.names import statsd_gauges
+from greenproxy.observability.names import expiry_gauge, statsd_gauges
 from greenproxy.observability.rows import State
 from greenproxy.observability.statsd import Statsd
 from greenproxy.observability.tally import Tally
@@ -31,7 +33,7 @@ _BETWEEN_NEWS_S = 0.05  # when a hundred backends go down together, that is not 
 class Pulse:
     """`read` returns what the worker's rooms know of themselves, by the names on the board, or what of it has changed.
 
-    Without `statsd` the board alone is served.
+    Without `statsd` the board alone is served. `certificates` are those of each listener: a file, and what it says.
     """
 
     def __init__(
@@ -41,12 +43,18 @@ class Pulse:
         statsd: Statsd | None,
         settings: Settings,
         log: Logger,
+        certificates: Mapping[str, Sequence[tuple[str, Facts]]] = MappingProxyType({}),
     ) -> None:
         self._metrics = metrics
         self._read = read
         self._statsd = statsd
         self._shown = statsd_gauges(settings)
         self._log = log
+        self._expiries = {
+            expiry_gauge(name): min(facts.not_after.timestamp() for _, facts in found)
+            for name, found in certificates.items()
+            if found
+        }
         self._tally = Tally(monotonic(), (upstream.name for upstream in settings.upstreams))
         self._state = State.STARTING
         self._board: Board | None = None
@@ -122,6 +130,8 @@ class Pulse:
             return {}
         totals = self._board.totals(self._layout, self._shown)
         gauges = {theirs: totals[ours] for ours, theirs in self._shown.items() if ours in totals}
+        # Below 0 statsd would take it for a change of the gauge.
+        gauges |= {name: max(0.0, at - time()) for name, at in self._expiries.items()}
         return gauges if len(gauges) <= MANY_GAUGES else self._due(gauges)
 
     def _due(self, gauges: dict[str, float]) -> dict[str, float]:

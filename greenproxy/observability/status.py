@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import ceil
 from time import time
+from types import MappingProxyType
 from typing import Any
 
 from greenproxy import __version__
+from greenproxy.certificates import Facts
 from greenproxy.config.settings import ListenerSettings, RouteSettings, Settings, UpstreamSettings
 from greenproxy.errors import RETRY_REASONS
 from greenproxy.observability.board import Board
@@ -32,11 +34,18 @@ from greenproxy.observability.verdicts import STATES
 _SILENT = "silent"  # the state of a worker that should write and does not: its hub is blocked, or it is dying
 
 
-def snapshot(board: Board, layout: Layout, settings: Settings, pid: int | None = None) -> dict[str, Any] | None:
+def snapshot(
+    board: Board,
+    layout: Layout,
+    settings: Settings,
+    pid: int | None = None,
+    certificates: Mapping[str, Sequence[tuple[str, Facts]]] = MappingProxyType({}),
+) -> dict[str, Any] | None:
     """Return the state of all workers together, of one with its `pid`, or None when there is no such worker.
 
     Counters of all workers have those of workers that are gone in them; gauges and rates are of this moment. Times are in
-    seconds. Never waits; everything can be written as JSON.
+    seconds. `certificates` are those of each listener: the file, and what it says. Never waits; everything can be
+    written as JSON.
     """
     rows = [row for row in board.rows(layout) if row.state is not State.GONE]
     if pid is None:
@@ -60,7 +69,7 @@ def snapshot(board: Board, layout: Layout, settings: Settings, pid: int | None =
         "errors": _count(numbers, "errors"),
         "responses": {name.removeprefix("responses."): _count(numbers, name) for name in RESPONSES},
         "rates": {name: _rate(numbers, name) for name in RATES},
-        "listeners": [_listener(each, numbers) for each in settings.listeners],
+        "listeners": [_listener(each, numbers, certificates.get(each.name, ())) for each in settings.listeners],
         "routes": [_route(each) for each in settings.routes],
         "upstreams": [_upstream(each, numbers, rows) for each in settings.upstreams],
     }
@@ -78,7 +87,9 @@ def _worker(row: Row) -> dict[str, Any]:
     }
 
 
-def _listener(listener: ListenerSettings, numbers: Mapping[str, float]) -> dict[str, Any]:
+def _listener(
+    listener: ListenerSettings, numbers: Mapping[str, float], certificates: Sequence[tuple[str, Facts]]
+) -> dict[str, Any]:
     told: dict[str, Any] = {
         "name": listener.name,
         "protocol": listener.protocol,
@@ -88,6 +99,9 @@ def _listener(listener: ListenerSettings, numbers: Mapping[str, float]) -> dict[
     }
     if listener.tls_certificate:
         told["tls"] = {what: _count(numbers, of_listener(listener.name, f"tls/{what}")) for what in HANDSHAKES}
+        told["certificates"] = [
+            {"file": file, "names": list(facts.names), "not_after": facts.not_after.isoformat()} for file, facts in certificates
+        ]
     return told
 
 

@@ -6,10 +6,8 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from gevent.ssl import SSLContext
-
 from greenproxy.config.settings import Settings
-from greenproxy.net.tls_contexts import tls_contexts
+from greenproxy.net.tls_contexts import ServerContext, tls_contexts
 from greenproxy.observability.board import Board
 from greenproxy.observability.layout import Layout
 from greenproxy.observability.names import names_of
@@ -30,7 +28,7 @@ class Prepared:
     doors: tuple[Door, ...]
     board: Board
     layout: Layout
-    tls: Mapping[str, SSLContext] = field(default_factory=dict)
+    tls: Mapping[str, ServerContext] = field(default_factory=dict)
     #: What the files of the certificates were when they were loaded
     certificates: dict[str, Mark] = field(default_factory=dict)
 

@@ -10,12 +10,14 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.authorities import Authority
+from tests.authorities import Authority, openssl
 from tests.client import Cut, RawClient, get, post
 from tests.e2e.programs import needs
 from tests.e2e.test_upgrade import AGREE, ASK, say_it_back
@@ -494,6 +496,16 @@ def test_waiting_handshakes_hold_no_greenlet(house: SecureHouse) -> None:
         for client in clients:
             client.close()
     wait_until(lambda: held() == 0, "none that greets")
+
+
+def test_certificates_in_force_are_told(house: SecureHouse) -> None:
+    with RawClient(str(house.proxy.folder / "admin.sock")) as client:
+        document = json.loads(client.ask(get("/api/status", host="localhost")).body)
+    (web,) = [each["certificates"] for each in document["listeners"] if each["name"] == "web"]
+    assert [Path(each["file"]).name for each in web] == ["first.pem", "second.pem", "wild.pem"]
+    assert web[2]["names"] == ["*.wild.example.com", "second.example.com"]
+    ends = openssl("x509", "-noout", "-enddate", "-in", house.proxy.folder / "first.pem").strip().removeprefix("notAfter=")
+    assert datetime.fromisoformat(web[0]["not_after"]).timestamp() == ssl.cert_time_to_seconds(ends)
 
 
 def test_handshakes_are_counted_by_how_they_end(house: SecureHouse) -> None:

@@ -15,7 +15,7 @@ from greenproxy.observability.access_format import JSON_KEYS, combined_line
 from greenproxy.observability.error_log import LineFormatter
 from greenproxy.observability.error_pages import error_response
 from greenproxy.observability.metrics import Metrics
-from greenproxy.observability.names import HANDSHAKES, statsd_gauges
+from greenproxy.observability.names import HANDSHAKES, expiry_gauge, statsd_gauges
 from greenproxy.observability.statsd import counts_of, timers_of
 from tests.observability.exchanges import exchange, proxied, request
 
@@ -43,7 +43,7 @@ def sent_metrics() -> dict[str, str]:
     types = dict.fromkeys(counts_of(snapshot), "counter") | dict.fromkeys(timers_of(snapshot), "timer")
     backend = BackendSettings(address=Address(host="blue", port=80), name="<backend>")
     settings = Settings(upstreams=(UpstreamSettings(name="<upstream>", backends=(backend,)),))
-    types |= dict.fromkeys(statsd_gauges(settings).values(), "gauge")
+    types |= dict.fromkeys(statsd_gauges(settings).values(), "gauge") | {expiry_gauge("<listener>"): "gauge"}
     return {re.sub("_(upstream|backend|listener)_", r"<\1>", name): kind for name, kind in types.items()}
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import gevent
 import pytest
 
+from greenproxy.certificates import Facts
 from greenproxy.config.settings import Address, BackendSettings, Settings, UpstreamSettings
 from greenproxy.observability import pulse as module
 from greenproxy.observability.board import Board
@@ -41,12 +43,13 @@ class Sender:
 class Worker:
     """A pulse and all that it needs."""
 
-    def __init__(self, board: Board, layout: Layout, index: int = 0, settings: Settings | None = None) -> None:
+    def __init__(self, board: Board, layout: Layout, index: int = 0, settings: Settings | None = None, **given: Any) -> None:
         self.metrics = Metrics()
         self.sender = Sender()
         self.numbers: dict[str, float] = {"connections.active": 3}
         self.logger, self.log = memory_logger()
-        self.pulse = Pulse(self.metrics, self.read, self.sender, settings or Settings(), self.logger)  # type: ignore[arg-type]
+        sender: Any = self.sender
+        self.pulse = Pulse(self.metrics, self.read, sender, settings or Settings(), self.logger, **given)
         self.pulse.start(board, layout, index)
 
     def read(self) -> dict[str, float]:
@@ -87,6 +90,24 @@ def test_it_beats_by_itself(worker: Worker, board: Board, layout: Layout) -> Non
     until(lambda: worker.sender.sent[-1][0] == 0)
     assert sum(requests for requests, _ in worker.sender.sent) == 3
     assert worker.sender.sent[-1][1] == {"connections.active": 3}
+
+
+def test_seconds_until_a_certificate_expires_are_a_gauge_that_is_never_below_0(
+    board: Board, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BEAT_EVERY_S", 0.005)
+    monkeypatch.setattr(module, "time", lambda: 1000.0)
+    ends = {"web": (1500, 1300), "old": (900,)}
+    facts = {
+        name: [("web.pem", Facts((), datetime.now(UTC), datetime.fromtimestamp(at, UTC))) for at in each]
+        for name, each in ends.items()
+    }
+    worker = Worker(board, layout, certificates=facts)
+    worker.pulse.become(State.SERVING)
+    until(lambda: worker.sender.sent and len(worker.sender.sent[-1][1]) == 3)
+    gauges = worker.sender.sent[-1][1]
+    worker.pulse.stop()
+    assert (gauges["listener.web.tls.expires"], gauges["listener.old.tls.expires"]) == (300.0, 0.0)
 
 
 def test_what_a_worker_becomes_is_told_at_once(worker: Worker, board: Board, layout: Layout) -> None:
