@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import itertools
 import json
+import math
+import os
 import resource
 import signal
 import sys
@@ -14,22 +17,38 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bench import page, tools
+from bench import gist, page, tools
 from bench.figures import summaries
 from bench.measuring import measure
 from bench.processes import Trouble
 from bench.report import report
-from bench.scenarios import ALL, BY_NAME, QUICK, QUICK_PROXIES, Scenario
+from bench.scenarios import (
+    BY_NAME,
+    LEAST,
+    QUICK,
+    QUICK_END_S,
+    QUICK_HELD,
+    QUICK_PROXIES,
+    QUICK_ROUNDS,
+    QUICK_SECONDS,
+    ROUNDS,
+    SECONDS,
+    WHOLE,
+    WHOLE_END_S,
+    Scenario,
+)
 from bench.targets import PROXIES, ROOT
 
 MEASURED, FAILED, WRONG = 0, 1, 2
 DOCS = ROOT / "docs"
-_ROUNDS, _SECONDS = 5, 1.0
-_QUICK_ROUNDS, _QUICK_SECONDS, _QUICK_HELD = 4, 0.5, 2000
-#: When the quick form stops beginning new rounds, whatever the machine is at.
-_QUICK_END_S = 50.0
 _MOST_FILES = 12000
 _FORMAT = 1
+_KEYS = {"date", "rounds", "seconds", "machine", "versions", "scenarios"}
+_EPILOG = f"""Without arguments all of it, in {WHOLE}: {ROUNDS} rounds of {SECONDS:g} s, {LEAST} where time is short
+or a round is dear; latency takes rounds of {math.ceil(2 * SECONDS)} s, new TLS sessions of {math.ceil(SECONDS)} s, memory one.
+As root it installs what is missing with apt, without starting any service, and Python peers with pip into .venv-peers,
+unless --no-install. Exit status: 0 measured, 1 something failed or missed its rate, 2 impossible or a wrong argument,
+130 stopped."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,24 +73,30 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
         description="Measures greenproxy and other proxies side by side: processor time per request, latency, memory.",
-        epilog="Without arguments all of it, in a quarter of an hour. Exit status: 0 measured, 1 something failed, 2 impossible.",
+        epilog=_EPILOG,
     )
-    parser.add_argument("--list", action="store_true", help="print scenarios and proxies, and end")
-    parser.add_argument("--quick", action="store_true", help=f"a minute: {', '.join(QUICK)} for {', '.join(QUICK_PROXIES)}")
+    parser.add_argument("--list", action="store_true", help="print scenarios and proxies, those of --quick with it, and end")
+    parser.add_argument("--quick", action="store_true", help=_QUICK_HELP)
     parser.add_argument(
         "--scenario", action="append", choices=list(BY_NAME), metavar="NAME", help="only this one; may be repeated"
     )
     parser.add_argument("--target", action="append", choices=PROXIES, metavar="NAME", help="only this proxy; may be repeated")
     parser.add_argument("--before", type=Path, metavar="FOLDER", help="compare greenproxy with that of another checkout instead")
-    parser.add_argument("--rounds", type=_count, help=f"rounds of every scenario (default {_ROUNDS})")
-    parser.add_argument("--seconds", type=_duration, help=f"of load in a round (default {_SECONDS:g})")
+    parser.add_argument("--rounds", type=_count, help=f"rounds of every scenario (default {ROUNDS})")
+    parser.add_argument("--seconds", type=_duration, help=f"of load in a round (default {SECONDS:g})")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
     parser.add_argument(
         "--from", type=Path, metavar="FILE", dest="source", help="do not measure: read the figures from this file"
     )
-    parser.add_argument("--write-docs", action="store_true", help="write docs/performance.md, its figures and its charts")
-    parser.add_argument("--no-install", action="store_true", help="do not install what is missing")
+    parser.add_argument(
+        "--write-docs", action="store_true", help="write docs/performance.md, its figures and its charts, and README's sentence"
+    )
+    parser.add_argument("--no-install", action="store_true", help="install nothing, only name what is missing")
     return parser.parse_args(arguments)
+
+
+_QUICK_HELP = f"""a minute: {", ".join(QUICK)} (with {QUICK_HELD:,}) for {", ".join(QUICK_PROXIES)};
+{QUICK_ROUNDS} rounds of {QUICK_SECONDS:g} s, fewer where time is short"""
 
 
 def _count(text: str) -> int:
@@ -88,14 +113,15 @@ def _duration(text: str) -> float:
 
 def _act(options: argparse.Namespace) -> int:
     if options.list:
-        print("\n".join(f"{each.name:17}{each.about}" for each in ALL))
-        print(f"proxies: {', '.join(PROXIES)}")
+        print("\n".join(f"{each.name:17}{each.about}" for each in plan(options)))
+        print(f"proxies: {', '.join(QUICK_PROXIES if options.quick else PROXIES)}")
         return MEASURED
-    whole = not (options.quick or options.scenario or options.target or options.before)
-    if options.write_docs and not whole:
+    if options.write_docs and not _is_whole(options):
         raise Trouble("--write-docs wants everything measured: no --quick, --scenario, --target or --before")
+    if options.json:
+        _check_writable(options.json)
     if options.source:
-        data = json.loads(options.source.read_text())
+        data = _read_json(options.source)
         for name, scenario in data["scenarios"].items():
             print(report(name, scenario), end="\n\n")
     else:
@@ -103,10 +129,30 @@ def _act(options: argparse.Namespace) -> int:
     if options.json:
         _write_json(options.json, data)
     if options.write_docs:
-        write_docs(DOCS, data)
+        write_docs(ROOT, data)
         print(f"written: {DOCS / 'performance.md'}")
     has_failures = any(found.failure for scenario in data["scenarios"].values() for found in summaries(scenario))
     return FAILED if has_failures else MEASURED
+
+
+def _is_whole(options: argparse.Namespace) -> bool:
+    return not (options.quick or options.scenario or options.target or options.before)
+
+
+def _check_writable(path: Path) -> None:
+    """Refuse a file that cannot be written before a quarter of an hour is spent on what goes into it."""
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise Trouble(f"{path} cannot be written")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text())
+    except ValueError:
+        data = None
+    if not isinstance(data, dict) or data.get("format") != _FORMAT or not set(data) >= _KEYS:
+        raise Trouble(f"{path} holds no figures of this program (what --json writes)")
+    return data
 
 
 def plan(options: argparse.Namespace) -> list[Scenario]:
@@ -128,16 +174,16 @@ def plan(options: argparse.Namespace) -> list[Scenario]:
 
 
 def _lighter(scenario: Scenario) -> Scenario:
-    cells = tuple(replace(cell, held=min(cell.held, _QUICK_HELD)) for cell in scenario.cells if cell.label == cell.variant.proxy)
-    about = scenario.about.replace("5,000", f"{_QUICK_HELD:,}")
+    cells = tuple(replace(cell, held=min(cell.held, QUICK_HELD)) for cell in scenario.cells if cell.label == cell.variant.proxy)
+    about = scenario.about.replace("5,000", f"{QUICK_HELD:,}")
     return replace(scenario, cells=cells, about=about)
 
 
 def run(wanted: list[Scenario], options: argparse.Namespace) -> dict[str, Any]:
     """Measure, print each scenario as soon as it is done, and return what goes into the JSON."""
     wanted = _possible(wanted, options)
-    rounds = options.rounds or (_QUICK_ROUNDS if options.quick else _ROUNDS)
-    seconds = options.seconds or (_QUICK_SECONDS if options.quick else _SECONDS)
+    rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
+    seconds = options.seconds or (QUICK_SECONDS if options.quick else SECONDS)
     proxies = dict.fromkeys(cell.variant.proxy for scenario in wanted for cell in scenario.cells)
     used = dict.fromkeys([*proxies, *(tool for scenario in wanted for cell in scenario.cells for tool in cell.load.tools)])
     data: dict[str, Any] = {
@@ -146,21 +192,35 @@ def run(wanted: list[Scenario], options: argparse.Namespace) -> dict[str, Any]:
         "rounds": rounds,
         "seconds": seconds,
         "machine": tools.machine(),
+        "python_build": tools.python_build(),
         "versions": tools.versions(used),
         "scenarios": {},
     }
     if data["machine"]["load_before"] > 0.5 * data["machine"]["cores"]:
         print(f"this machine is busy (load {data['machine']['load_before']}): trust the figures less\n")
     began_s = time.monotonic()
-    for number, scenario in enumerate(wanted, 1):
-        end_s = began_s + _QUICK_END_S * number / len(wanted) if options.quick else float("inf")
-        data["scenarios"][scenario.name] = measure(scenario, rounds, seconds, _say, end_s)
+    least = 1 if options.quick else LEAST
+    for scenario, end_s in zip(wanted, ends_s(wanted, rounds, seconds, options), strict=True):
+        data["scenarios"][scenario.name] = measure(scenario, rounds, seconds, _say, began_s + end_s, least)
+        data["took_s"] = round(time.monotonic() - began_s)
         _say("")
         print(report(scenario.name, data["scenarios"][scenario.name]), end="\n\n", flush=True)
         if options.json:
             _write_json(options.json, data)
     print(f"measured in {time.monotonic() - began_s:.0f} s")
     return data
+
+
+def ends_s(wanted: list[Scenario], rounds: int, seconds: float, options: argparse.Namespace) -> list[float]:
+    """Return when each scenario begins no further round that need not be, counted from the start.
+
+    The quick form and the whole run have a time to keep; who names scenarios, or rounds, gets all of them.
+    """
+    if options.rounds or not (options.quick or _is_whole(options)):
+        return [math.inf] * len(wanted)
+    shares = list(itertools.accumulate(scenario.expected_s(rounds, seconds) for scenario in wanted))
+    end_s = QUICK_END_S if options.quick else WHOLE_END_S
+    return [end_s * share / shares[-1] for share in shares]
 
 
 def _say(line: str) -> None:
@@ -207,13 +267,15 @@ def _rounded(value: Any) -> Any:
     return [_rounded(each) for each in value] if isinstance(value, list) else value
 
 
-def write_docs(folder: Path, data: dict[str, Any]) -> None:
-    """Write the page, what it was made from, and its charts."""
+def write_docs(root: Path, data: dict[str, Any]) -> None:
+    """Write the page, what it was made from, and its charts into docs/, and the sentence in README.md."""
     data = _rounded(data)
+    folder, readme = root / "docs", root / "README.md"
     _write_json(folder / "performance.json", data)
     (folder / "performance.md").write_text(page.page(data))
     for name, svg in page.charts(data).items():
         (folder / name).write_text(svg)
+    readme.write_text(gist.put(readme.read_text(), gist.gist(data)))
 
 
 if __name__ == "__main__":

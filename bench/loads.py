@@ -58,6 +58,9 @@ class Loading(Protocol):
     def is_secure(self) -> bool:
         """Whether it speaks TLS."""
 
+    def lasts_s(self, seconds: float) -> float:
+        """Return how long it really runs when it is to run for so long."""
+
     def run(self, ground: Ground, address: Address, seconds: float) -> Load:
         """Put it on a proxy for so long."""
 
@@ -73,6 +76,10 @@ class Wrk:
     script: str = ""
     routes: int = 0
     tools: tuple[str, ...] = ("wrk",)
+
+    def lasts_s(self, seconds: float) -> float:
+        """Return how long it really runs: so long."""
+        return seconds
 
     def command(self, ground: Ground, address: Address, seconds: float) -> list[str]:
         """Return the command. wrk counts whole seconds, so it is told to end by a signal."""
@@ -99,6 +106,10 @@ class Rate:
     tools: tuple[str, ...] = ("h2load",)
     is_secure: bool = False
 
+    def lasts_s(self, seconds: float) -> float:
+        """Return how long it really runs: twice as long, and at least a second, as the slowest of a thousand want thousands."""
+        return math.ceil(2 * seconds)
+
     def command(self, ground: Ground, address: Address, seconds: float) -> list[str]:
         """Return the command."""
         per_client = self.rate / self.connections
@@ -106,8 +117,8 @@ class Rate:
         return [*words, f"--log-file={ground.path('h2load.tsv')}", address.url("/", is_secure=False)]
 
     def run(self, ground: Ground, address: Address, seconds: float) -> Load:
-        """Put it on a proxy for twice as long, and at least a second: the slowest of a thousand want thousands."""
-        seconds = math.ceil(2 * seconds)
+        """Put it on a proxy for so long as it lasts."""
+        seconds = self.lasts_s(seconds)
         log = ground.folder / "h2load.tsv"
         log.unlink(missing_ok=True)
         ground.children.run("h2load", self.command(ground, address, seconds), ground.cores.load)
@@ -122,9 +133,13 @@ class Handshakes:
     is_secure: bool = True
     tools: tuple[str, ...] = ("openssl",)
 
+    def lasts_s(self, seconds: float) -> float:
+        """Return how long it really runs: openssl counts whole seconds."""
+        return math.ceil(seconds)
+
     def run(self, ground: Ground, address: Address, seconds: float) -> Load:
         """Put it on a proxy for so long, at least a second."""
-        whole = str(math.ceil(seconds))
+        whole = f"{self.lasts_s(seconds):g}"
         command = ["openssl", "s_time", "-connect", f"127.0.0.1:{address.secure}", "-new", "-www", _WWW, "-time", whole]
         environ = {"OPENSSL_CONF": ground.path("openssl.cnf")}
         names = [f"s_time-{n}" for n in range(self.connections)]
@@ -181,4 +196,7 @@ class Held:
             if self._child.poll() is not None:
                 break
             time.sleep(0.05)
-        raise Trouble(f"{self._count} idle connections could not be held: {self._ground.children.last_words(self._name)}")
+        ended = self._child.poll() is not None
+        why = f"their holder ended with status {self._child.returncode}" if ended else f"not within {within_s:g} s"
+        said = self._ground.children.last_words(self._name)
+        raise Trouble(f"{self._count} idle connections could not be held: {', '.join(filter(None, [why, said]))}")

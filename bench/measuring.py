@@ -52,10 +52,10 @@ class Running:
         return any("failed" in each for each in self.rounds)
 
 
-def measure(scenario: Scenario, rounds: int, seconds: float, say: Say, end_s: float = math.inf) -> dict[str, Any]:
+def measure(scenario: Scenario, rounds: int, seconds: float, say: Say, end_s: float = math.inf, least: int = 1) -> dict[str, Any]:
     """Run a scenario and return what goes into the JSON. What a single proxy cannot do is in it as a failure.
 
-    At the instant `end_s` no further round begins; one there is always.
+    At the instant `end_s` no further round begins; `least` there are always, if so many are wanted.
     """
     with Ground(Cores.choose(), scenario.most_backends) as ground, ExitStack() as resources:
         sink = resources.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
@@ -69,7 +69,7 @@ def measure(scenario: Scenario, rounds: int, seconds: float, say: Say, end_s: fl
             for running in cells:
                 _hold(ground, resources, running)
             for number in range(min(rounds, scenario.most_rounds)):
-                if number and time.monotonic() > end_s:
+                if number >= least and time.monotonic() > end_s:
                     break
                 say(f"{scenario.name}: round {number + 1}")
                 for running in cells:
@@ -80,6 +80,7 @@ def measure(scenario: Scenario, rounds: int, seconds: float, say: Say, end_s: fl
         "about": scenario.about,
         "kind": scenario.kind,
         "figure": FIGURES[scenario.kind],
+        "seconds": scenario.round_s(seconds),
         "cells": {running.cell.label: _data(running) for running in cells},
     }
 

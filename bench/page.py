@@ -8,8 +8,9 @@ from typing import Any
 from bench import chart
 from bench.figures import Summary, summaries, times
 from bench.prose import BUSY, HOW, INTRODUCTION, NOTES
+from bench.reading import MISSED
 from bench.report import PERCENTILES
-from bench.scenarios import COST, GROWTH, LATENCY, MEMORY
+from bench.scenarios import COST, GROWTH, LATENCY, MEMORY, ROUNDS, SECONDS, WHOLE
 
 Data = dict[str, Any]
 _OURS = "greenproxy"
@@ -80,23 +81,56 @@ def _of_kind(data: Data, kind: str) -> Iterator[tuple[str, Data]]:
 
 def _facts(data: Data) -> dict[str, Any]:
     found = [f"{name} {version}" for name, version in data["versions"].items()]
-    spoken = {str(cell["tls"]["version"]) for _, cell in _cells(data) if "tls" in cell}
-    resuming = {cell["proxy"]: cell["tls"]["resumes"] for _, cell in _cells(data) if "tls" in cell}
     return {
         **data["machine"],
         "date": data["date"],
         "busy": BUSY.format(**data["machine"]) if data["machine"]["load_before"] > 0.25 * data["machine"]["cores"] else "",
         "versions": ", ".join(found),
-        "rounds": data["rounds"],
-        "seconds": f"{data['seconds']:g}",
-        "tls": " and ".join(sorted(spoken)) or "no TLS",
-        "resumes": ", ".join(f"{proxy} {'does' if does else 'does not'}" for proxy, does in resuming.items()) or "not measured",
+        "whole": WHOLE,
+        "default_rounds": ROUNDS,
+        "default_seconds": f"{SECONDS:g}",
+        "made": _made(data),
+        "lasted": _lasted(data),
+        "tls": _spoken(data),
+        "python_build": data.get("python_build", "built in a way that was not recorded"),
     }
 
 
-def _cells(data: Data) -> Iterator[tuple[str, Data]]:
-    for scenario in data["scenarios"].values():
-        yield from scenario["cells"].items()
+def _made(data: Data) -> str:
+    asked = (data["rounds"], data["seconds"])
+    command = "" if asked == (ROUNDS, SECONDS) else f" --rounds {asked[0]} --seconds {asked[1]:g}"
+    return f"`./scripts/bench --write-docs{command}`" + (f" in {data['took_s'] / 60:.0f} minutes" if "took_s" in data else "")
+
+
+def _lasted(data: Data) -> str:
+    """Return for each kind how many rounds there really were, and how long they were."""
+    parts = []
+    for kind in (COST, LATENCY, MEMORY, GROWTH):
+        found = [scenario for scenario in data["scenarios"].values() if scenario["kind"] == kind]
+        counts = sorted({max(len(cell["rounds"]) for cell in scenario["cells"].values()) for scenario in found})
+        lengths = sorted({scenario.get("seconds", data["seconds"]) for scenario in found} - {0.0})
+        if counts:
+            text = f"{kind} {_range(counts)}"
+            parts.append(text + (f" of {_range(lengths)} s" if lengths and kind != MEMORY else ""))
+    return ", ".join(parts)
+
+
+def _range(ordered: list[Any]) -> str:
+    return f"{ordered[0]:g}" if ordered[0] == ordered[-1] else f"{ordered[0]:g} to {ordered[-1]:g}"
+
+
+def _spoken(data: Data) -> str:
+    """Return for each scenario with TLS what each proxy spoke there; those that did the same stand together."""
+    lines = []
+    for name, scenario in data["scenarios"].items():
+        alike: dict[str, list[str]] = {}
+        for label, cell in scenario["cells"].items():
+            if "tls" in cell:
+                does = "resumes" if cell["tls"]["resumes"] else "does not resume"
+                alike.setdefault(f"{cell['tls']['version']}, {does}", []).append(label)
+        if alike:
+            lines.append(f"`{name}` " + ", ".join(f"{' and '.join(labels)} ({spoke})" for spoke, labels in alike.items()))
+    return "; ".join(lines) or "nobody spoke TLS"
 
 
 # ------------------------------------------------------------------ sentences
@@ -231,7 +265,7 @@ def _times_of(found: Summary | None) -> str:
     if found is None:
         return _DASH
     if found.failure:
-        return found.failure.partition(" (round")[0]
+        return found.failure.partition(" (round")[0].partition(" of ")[0] if found.failure.startswith(MISSED) else "failed"
     return " / ".join(f"{found.figures[key] / 1000:.2f}" for key in PERCENTILES.values()) + " ms"
 
 

@@ -5,27 +5,29 @@ What greenproxy costs, beside nginx, HAProxy, Caddy and two Python peers: the sa
 Measured on {date}, on {cores} cores ({processor}, {memory_gib} GiB, {kernel}). Try it yourself:
 
     ./scripts/bench --quick          # a minute: greenproxy, nginx, HAProxy, in five scenarios, and idle connections
-    ./scripts/bench                  # everything on this page; about a quarter of an hour
+    ./scripts/bench                  # everything on this page; {whole}: up to {default_rounds} rounds of {default_seconds} s
     ./scripts/bench --help
 
-It installs what is missing where it may (Debian packages as root, Python peers with pip), and else names it and goes on
-without.
+As root it installs what is missing with apt, without starting any service, and Python peers with pip into a folder of
+their own, unless it is told `--no-install`; what it lacks it names, and goes on without.
 
 What is compared is **processor time per request**, of user and system, as a multiple of nginx's in the same round: one
-that uses half of it serves twice as many requests with the same cores. The median of {rounds} rounds counts.{busy}
+that uses half of it serves twice as many requests with the same cores. The median of the rounds counts. This page was
+made with {made}.{busy}
 """
 
 BUSY = """
 
-**Provisional:** the machine was busy with other things (load {load_before}). Ratios of processor time stand that, more or
-less; latency does not."""
+**Provisional:** the machine was busy with other things (load {load_before}). Processor times may be off
+by tens of percent then, their ratios too, and latency says nothing."""
 
 NOTES = {
     "cost": """\
 The column of nginx is processor time, the median of the rounds; the others are multiples of it, the median of the
-ratios within rounds, as everywhere on this page. In brackets is the middle half of the ratios, or all of them from the
-lowest to the highest where there were fewer than four rounds. 1.00 is as dear as nginx, less is cheaper. nginx reads bodies ahead, into files when they are long; `nginx
-unbuffered` does not (`proxy_buffering off`, `proxy_request_buffering off`).
+ratios within rounds, as everywhere on this page. In brackets is the middle half of the ratios, or all of them, from the
+lowest to the highest, where there were fewer than four rounds. 1.00 is as dear as nginx, less is cheaper. nginx reads
+bodies ahead, into files when they are long; `nginx unbuffered` does not (`proxy_buffering off`,
+`proxy_request_buffering off`).
 """,
     "own": """\
 Each row beside a greenproxy, or an nginx, of the second kind in the same rounds. Logs are an access log in a file, and
@@ -35,24 +37,25 @@ machine with fewer than four the second one is also that of the load.
     "latency": """\
 50 %, 99 % and 99.9 % of the answers came within these times. h2load asks at a fixed rate, all connections at the same
 instants, so that requests come in bursts as large as the number of connections. Who answers less than 95 % of the rate
-has no figure here.
+has missed it, and has no figure here.
 """,
     "memory": """\
-Memory in user space (Pss) that one more idle connection takes, after it was served once. The kernel's own, a few KiB
-for each socket, is the same for all.
+Memory in user space (Pss) that one more idle connection takes, after it was served once; mitmproxy holds a tenth as
+many. The kernel's own, a few KiB for each socket, is the same for all.
 """,
     "growth": """\
 Multiples of the same proxy's processor time with {bases}. Of the connections, 500 at
 most are active; the others are open and idle. Backends are checked as by default. Requests name all routes in turn.
 """,
     "failures": """\
-A wrong answer, a broken connection, or a proxy that did not do what was measured makes the whole cell a failure.
+A wrong answer, a broken connection, or a proxy that did not do what was measured makes the whole cell a failure. A rate
+missed is none of these: the answers were right, but on this machine too few per second.
 """,
 }
 
 HOW = """\
 - Everybody has one worker on one core; the origin and the load are on others. The origin is an nginx that answers from
-  memory or from cached files, on two addresses. {rounds} rounds of {seconds} s, fewer for latency, memory and growth.
+  memory or from cached files, on two addresses. Rounds, and seconds of load in each: {lasted}.
 - All are configured as one would for this load: connections to the origin are kept (512 at least), idle clients may
   stay for ten minutes, the client's address is passed on, nothing is logged. greenproxy has everything on that is on by
   default: active and passive health checks, metrics, retries, strict parsing. HAProxy checks its backends too; nginx,
@@ -61,13 +64,15 @@ HOW = """\
   (`bench/peer_aiohttp.py`): the fastest that one gets in Python without more ado. `mitmproxy`, in reverse mode, is the
   Python proxy that most have installed; it is made for looking at traffic, not for carrying it, and so stands in few
   rows.
-- TLS: all spoke {tls} with one suite, AES-128-GCM with X25519 and a certificate on P-256, because the load offers
-  nothing else. In `tls-churn` wrk resumes sessions where a proxy lets it ({resumes}); in `tls-new` every handshake is a
-  full one.
+- TLS: one suite, AES-128-GCM with X25519 and a certificate on P-256, because the load offers nothing else. What each
+  spoke with clients, and whether it resumes sessions: {tls}. In `tls-churn` wrk resumes them where it may; in `tls-new`
+  every handshake is a full one. To the origin nobody speaks TLS.
 - Cells that lose a request are failures. The origin counts too: a proxy that did not pass requests on, or did not keep
   its connections to the origin, would be one.
 - On a machine that is not quiet wall time says little, and processor time still swings by some percent with what the
   neighbours do to caches; hence rounds and ratios. Requests per second are in [performance.json](performance.json),
   with everything else.
 - Versions: {versions}.
+- greenproxy ran on a Python that was {python_build}. One that is built with profile-guided optimization, as Debian's,
+  was seen to need up to a fifth less processor time.
 """

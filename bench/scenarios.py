@@ -11,6 +11,14 @@ from bench.targets import Variant
 COST, LATENCY, MEMORY, GROWTH = "cost", "latency", "memory", "growth"
 #: What figure each kind is about, and its unit.
 FIGURES = {COST: "cpu_us", LATENCY: "p99_us", MEMORY: "bytes", GROWTH: "cpu_us"}
+#: What a run is unless it is told otherwise: so many rounds of so many seconds, but fewer (though LEAST) where time is short.
+ROUNDS, SECONDS, LEAST = 5, 0.7, 3
+#: When a whole run begins no round that need not be, so that all is over within twelve minutes.
+WHOLE_END_S, WHOLE = 660.0, "twelve minutes"
+#: The quick form: rounds, seconds, idle connections, and when it begins no further round.
+QUICK_ROUNDS, QUICK_SECONDS, QUICK_HELD, QUICK_END_S = 4, 0.5, 2000, 50.0
+#: How long it takes to start and warm a proxy, to change to the next, and to see what idle connections cost.
+_START_S, _TURN_S, _IDLE_S = 1.5, 0.1, 6.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,16 @@ class Scenario:
             before = replace(cell, label=f"{cell.label} before", variant=replace(cell.variant, source=source))
             cells += [replace(before, base=before.label), replace(cell, base=before.label)]
         return replace(self, cells=tuple(cells))
+
+    def round_s(self, seconds: float) -> float:
+        """Return how long the load of one round of one cell really lasts, 0 where there is none."""
+        return 0.0 if self.kind == MEMORY else max((cell.load.lasts_s(seconds) for cell in self.cells), default=seconds)
+
+    def expected_s(self, rounds: int, seconds: float) -> float:
+        """Return how long all of it takes, very nearly: a share of the time that a whole run may take."""
+        if self.kind == MEMORY:
+            return _IDLE_S * len(self.cells)
+        return len(self.cells) * (_START_S + min(rounds, self.most_rounds) * (self.round_s(seconds) + _TURN_S))
 
     @property
     def most_backends(self) -> int:

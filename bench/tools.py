@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+import sysconfig
+from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,8 @@ DEBIAN = {
 PYPI = {"aiohttp": ("aiohttp>=3.9,<4", "uvloop>=0.19,<1"), "mitmproxy": ("mitmproxy>=10",)}
 #: Without these nothing can be measured: the origin, and what makes certificates.
 FOUNDATION = ("nginx", "openssl")
+#: Debian's packages ask this program whether they may start a service; 101 means that they may not.
+POLICY = Path("/usr/sbin/policy-rc.d")
 _VERSIONS = {
     "nginx": ("-v",),
     "haproxy": ("-v",),
@@ -62,7 +66,8 @@ def install(names: Iterable[str], say: Say) -> None:
         say(f"installing {' '.join(packages)}")
         _run(["apt-get", "update", "-qq"], say)
         options = ["-qq", "-y", "--no-install-recommends"]
-        _run(["apt-get", "install", *options, *packages], say, DEBIAN_FRONTEND="noninteractive")
+        with no_service_starts():
+            _run(["apt-get", "install", *options, *packages], say, DEBIAN_FRONTEND="noninteractive")
     peers = [name for name in absent if name in PYPI]
     if peers:
         say(f"installing {' and '.join(peers)} into {PEERS_PYTHON.parent.parent.name}")
@@ -70,6 +75,31 @@ def install(names: Iterable[str], say: Say) -> None:
             _run([sys.executable, "-m", "venv", str(PEERS_PYTHON.parent.parent)], say)
         wanted = [each for name in peers for each in PYPI[name]]
         _run([str(PEERS_PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted], say)
+
+
+@contextlib.contextmanager
+def no_service_starts() -> Iterator[None]:
+    """Keep packages from starting what they install, such as an nginx on port 80. A rule that is there already stays as it is."""
+    try:
+        with POLICY.open("x") as file:
+            file.write("#!/bin/sh\nexit 101\n")
+    except OSError:
+        yield
+        return
+    try:
+        POLICY.chmod(0o755)
+        yield
+    finally:
+        POLICY.unlink(missing_ok=True)
+
+
+def python_build() -> str:
+    """Return how the Python was built that greenproxy runs on: with profile-guided optimization it is up to a fifth cheaper."""
+    if "--enable-optimizations" in str(sysconfig.get_config_var("CONFIG_ARGS")):
+        return "built with --enable-optimizations"
+    if Path(sys.base_prefix) == Path("/usr"):
+        return "the distribution's own"
+    return "built without --enable-optimizations"
 
 
 def _run(command: list[str], say: Say, **environ: str) -> None:

@@ -41,7 +41,8 @@ def test_quantile_lies_between_values_in_proportion(part: float, value: float) -
 def test_bracket_holds_measured_ratios(rounds: int) -> None:
     measured = [2.11, 1.5, 1.9, 1.6, 2.5][:rounds]
     found = summarize("cpu_us", "greenproxy", costs(*measured), costs(*[1.0] * rounds))
-    assert found.low is not None and found.high is not None
+    assert found.low is not None
+    assert found.high is not None
     assert any(found.low <= each <= found.high for each in measured)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -153,3 +154,63 @@ def test_program_that_does_not_start_is_told_with_its_last_words(tmp_path: Path)
 def test_program_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(Trouble, match="no-such-proxy is not installed"):
         Children(tmp_path).start("proxy", ["no-such-proxy"], None)
+
+
+def test_figures_that_cannot_be_written_are_refused_before_measuring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "run", lambda *_: pytest.fail("measured"))
+    assert command.main(["--scenario", "small", "--json", str(tmp_path / "none" / "x.json")]) == 2
+    assert "x.json cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["{}", "[1]", "no JSON", '{"format": 1, "scenarios": {}}'])
+def test_file_with_other_figures_is_refused(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "other.json").write_text(text)
+    assert command.main(["--from", str(tmp_path / "other.json")]) == 2
+    assert "other.json holds no figures of this program" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("arguments", "told"), [([], "5,000 idle"), (["--quick"], "2,000 idle")])
+def test_list_counts_as_the_run_does(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--list", *arguments]) == 0
+    assert told in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "told", ["130 stopped", "twelve minutes", "without starting any service", "--no-install", "5 rounds of 0.7 s"]
+)
+def test_help_tells_what_a_run_does(told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        command.main(["--help"])
+    assert told in " ".join(capsys.readouterr().out.split())
+
+
+def test_whole_run_ends_in_time() -> None:
+    options = command._options([])
+    ends = command.ends_s(list(ALL), 5, 0.7, options)
+    assert (ends, ends[-1]) == (sorted(ends), 660.0)
+
+
+def test_least_that_a_whole_run_measures_fits_in_its_time() -> None:
+    assert sum(scenario.expected_s(3, 0.7) for scenario in ALL) < 660
+
+
+def test_rounds_that_are_asked_for_are_not_cut() -> None:
+    options = command._options(["--rounds", "20"])
+    assert set(command.ends_s(list(ALL), 20, 0.7, options)) == {float("inf")}
+
+
+def test_no_service_is_started_while_packages_are_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools, "POLICY", tmp_path / "policy-rc.d")
+    with tools.no_service_starts():
+        status = subprocess.run([tools.POLICY, "nginx", "start"], check=False).returncode
+    assert (status, tools.POLICY.exists()) == (101, False)
+
+
+def test_rule_on_services_that_is_there_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools, "POLICY", tmp_path / "policy-rc.d")
+    tools.POLICY.write_text("mine")
+    with tools.no_service_starts():
+        pass
+    assert tools.POLICY.read_text() == "mine"

@@ -60,7 +60,7 @@ def test_h2load_tells_percentiles_behind_the_start() -> None:
 
 
 def test_h2load_that_could_not_keep_the_rate_is_a_failure() -> None:
-    assert read_h2load_log(log(1000, per_s=500), 2, 1000).failure == "only 500/s were answered"
+    assert read_h2load_log(log(1000, per_s=500), 2, 1000).failure == "rate missed: 500/s of 1,000/s"
 
 
 def test_h2load_with_other_answers_is_a_failure() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from bench import page
 from bench.chart import Dot, Line, Panel, growth, ratios
+from bench.gist import gist, put
 from bench.report import report
 from bench.targets import PROXIES
 from tests.bench.data import everything
@@ -77,6 +78,39 @@ def test_line_that_grows_rises() -> None:
     root = ElementTree.fromstring(growth("", "", [Panel("routes", [Line("nginx", [(1, 1.0), (100, 2.0)])])]))
     first, last = next(root.iter(f"{_SVG}polyline")).attrib["points"].split()
     assert float(first.split(",")[1]) > float(last.split(",")[1])
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "with `./scripts/bench --write-docs --rounds 3 --seconds 1`",
+        "cost 1 to 3 of 1 s",
+        "`bulk-1m` greenproxy (TLSv1.3, resumes)",
+    ],
+)
+def test_page_says_how_it_was_made(told: str) -> None:
+    assert told in page.page(everything())
+
+
+def test_missed_rate_is_called_one() -> None:
+    data = everything()
+    data["scenarios"]["rate-1k"]["cells"]["nginx"]["rounds"] = [{"failed": "rate missed: 900/s of 1,000/s"}]
+    assert "| nginx | rate missed: 900/s |" in page.page(data).splitlines()
+
+
+def test_gist_is_made_of_the_same_ratios_as_the_page() -> None:
+    said = " ".join(gist(everything()).split())
+    assert said.endswith("greenproxy takes 2.5 for small requests, 0.5 for downloads of 1 MiB.")
+
+
+def test_text_without_a_place_for_figures_is_told() -> None:
+    with pytest.raises(ValueError, match="has no place for figures"):
+        put("# A page", "figures")
+
+
+def test_sentence_of_the_readme_is_what_the_figures_of_the_manual_make() -> None:
+    data, readme = json.loads((DOCS / "performance.json").read_text()), (DOCS.parent / "README.md").read_text()
+    assert put(readme, gist(data)) == readme
 
 
 def test_page_of_the_manual_is_what_its_figures_make() -> None:
