@@ -145,6 +145,8 @@ class Greeting:
 
 def _reason(error: OSError | ValueError) -> str:
     """Return what OpenSSL or the kernel says, in words."""
+    if isinstance(error, ssl.SSLCertVerificationError):  # whose it was Python does not tell: there is no peer before the end
+        return f"the client's certificate was refused: {error.verify_message}"
     if isinstance(error, ssl.SSLError) and error.reason:
         return error.reason.replace("_", " ").lower()
     return getattr(error, "strerror", None) or str(error)

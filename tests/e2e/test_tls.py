@@ -333,6 +333,8 @@ def test_certificate_of_a_stranger_is_refused(house: SecureHouse) -> None:
     for listener in ("strict", "lenient"):
         with pytest.raises((ssl.SSLError, Cut)), house.client(listener, context=context) as client:
             client.ask(get("/stranger"))
+        why = "the client's certificate was refused: unable to get local issuer certificate"
+        house.proxy.wait_for_log(f"no TLS with 127.0.0.1 on listener {listener}: {why}")
     assert house.backend.requests == []
 
 

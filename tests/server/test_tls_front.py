@@ -66,6 +66,12 @@ def test_each_failure_is_told_at_level_debug() -> None:
     assert lines == ["no TLS with 192.0.2.7 on listener web: unknown ca"] * 2
 
 
+def test_why_a_certificate_was_refused_is_told() -> None:
+    error = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed (_ssl.c:1)")
+    error.reason, error.verify_message = "CERTIFICATE_VERIFY_FAILED", "certificate has expired"
+    assert tls_front._reason(error) == "the client's certificate was refused: certificate has expired"
+
+
 def test_reasons_are_words() -> None:
     error = ssl.SSLError(1, "[SSL: UNKNOWN_CA] unknown ca (_ssl.c:1)")
     error.reason = "TLSV1_ALERT_UNKNOWN_CA"
