@@ -35,7 +35,7 @@ pool-queue-timeout = 10s
 read-timeout = 300ms
 health-interval = 0
 max-fails = 0
-retries = 0
+retries = 1
 """
 
 
