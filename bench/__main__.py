@@ -118,6 +118,8 @@ def _act(options: argparse.Namespace) -> int:
         return MEASURED
     if options.write_docs and not _is_whole(options):
         raise Trouble("--write-docs wants everything measured: no --quick, --scenario, --target or --before")
+    if options.write_docs and not options.source and (options.rounds or ROUNDS) < LEAST:
+        raise Trouble(f"--write-docs wants at least {LEAST} rounds")
     if options.json:
         _check_writable(options.json)
     if options.source:

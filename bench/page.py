@@ -50,6 +50,9 @@ def page(data: Data) -> str:
         *_failures(data),
         "\n## How it is measured\n",
         HOW.format(**_facts(data)),
+        "## What each spoke with clients\n",
+        NOTES["tls"],
+        *_tls_table(data),
     ]
     return "\n".join(parts).rstrip() + "\n"
 
@@ -91,7 +94,6 @@ def _facts(data: Data) -> dict[str, Any]:
         "default_seconds": f"{SECONDS:g}",
         "made": _made(data),
         "lasted": _lasted(data),
-        "tls": _spoken(data),
         "python_build": data.get("python_build", "built in a way that was not recorded"),
     }
 
@@ -117,20 +119,6 @@ def _lasted(data: Data) -> str:
 
 def _range(ordered: list[Any]) -> str:
     return f"{ordered[0]:g}" if ordered[0] == ordered[-1] else f"{ordered[0]:g} to {ordered[-1]:g}"
-
-
-def _spoken(data: Data) -> str:
-    """Return for each scenario with TLS what each proxy spoke there; those that did the same stand together."""
-    lines = []
-    for name, scenario in data["scenarios"].items():
-        alike: dict[str, list[str]] = {}
-        for label, cell in scenario["cells"].items():
-            if "tls" in cell:
-                does = "resumes" if cell["tls"]["resumes"] else "does not resume"
-                alike.setdefault(f"{cell['tls']['version']}, {does}", []).append(label)
-        if alike:
-            lines.append(f"`{name}` " + ", ".join(f"{' and '.join(labels)} ({spoke})" for spoke, labels in alike.items()))
-    return "; ".join(lines) or "nobody spoke TLS"
 
 
 # ------------------------------------------------------------------ sentences
@@ -301,6 +289,20 @@ def _growth_lines(scenario: Data) -> list[chart.Line]:
             cell = scenario["cells"][label]
             points.setdefault(cell["proxy"], []).append((cell["at"], each.ratio))
     return [chart.Line(proxy, sorted(points[proxy])) for proxy in sorted(points, key=lambda proxy: proxy == _OURS)]
+
+
+def _tls_table(data: Data) -> list[str]:
+    scenarios = {
+        name: {label: cell["tls"] for label, cell in scenario["cells"].items() if "tls" in cell}
+        for name, scenario in data["scenarios"].items()
+    }
+    labels = list(dict.fromkeys(label for found in scenarios.values() for label in found))
+    rows = [[name, *(_tls(found.get(label)) for label in labels)] for name, found in scenarios.items() if found]
+    return _table(["", *labels], rows)
+
+
+def _tls(found: Data | None) -> str:
+    return _DASH if found is None else f"{found['version']}, {'resumes' if found['resumes'] else 'does not resume'}"
 
 
 def _failures(data: Data) -> list[str]:

@@ -47,6 +47,10 @@ many. The kernel's own, a few KiB for each socket, is the same for all.
 Multiples of the same proxy's processor time with {bases}. Of the connections, 500 at
 most are active; the others are open and idle. Backends are checked as by default. Requests name all routes in turn.
 """,
+    "tls": """\
+The load speaks nothing older than TLS 1.3. Before the rounds a client like it asks each proxy twice: this is the version
+that was agreed on, and whether the second connection resumed the session of the first. To the origin nobody speaks TLS.
+""",
     "failures": """\
 A wrong answer, a broken connection, or a proxy that did not do what was measured makes the whole cell a failure. A rate
 missed is none of these: the answers were right, but on this machine too few per second.
@@ -55,7 +59,8 @@ missed is none of these: the answers were right, but on this machine too few per
 
 HOW = """\
 - Everybody has one worker on one core; the origin and the load are on others. The origin is an nginx that answers from
-  memory or from cached files, on two addresses. Rounds, and seconds of load in each: {lasted}.
+  memory or from cached files, on two addresses.
+- Rounds, and seconds of load in each: {lasted}.
 - All are configured as one would for this load: connections to the origin are kept (512 at least), idle clients may
   stay for ten minutes, the client's address is passed on, nothing is logged. greenproxy has everything on that is on by
   default: active and passive health checks, metrics, retries, strict parsing. HAProxy checks its backends too; nginx,
@@ -64,15 +69,14 @@ HOW = """\
   (`bench/peer_aiohttp.py`): the fastest that one gets in Python without more ado. `mitmproxy`, in reverse mode, is the
   Python proxy that most have installed; it is made for looking at traffic, not for carrying it, and so stands in few
   rows.
-- TLS: one suite, AES-128-GCM with X25519 and a certificate on P-256, because the load offers nothing else. What each
-  spoke with clients, and whether it resumes sessions: {tls}. In `tls-churn` wrk resumes them where it may; in `tls-new`
-  every handshake is a full one. To the origin nobody speaks TLS.
+- TLS: one suite, AES-128-GCM with X25519 and a certificate on P-256, because the load offers nothing else. In
+  `tls-churn` wrk resumes sessions where it may; in `tls-new` every handshake is a full one.
 - Cells that lose a request are failures. The origin counts too: a proxy that did not pass requests on, or did not keep
   its connections to the origin, would be one.
 - On a machine that is not quiet wall time says little, and processor time still swings by some percent with what the
   neighbours do to caches; hence rounds and ratios. Requests per second are in [performance.json](performance.json),
   with everything else.
 - Versions: {versions}.
-- greenproxy ran on a Python that was {python_build}. One that is built with profile-guided optimization, as Debian's,
+- The Python of greenproxy was {python_build}. One with profile-guided optimization, such as Debian's,
   was seen to need up to a fifth less processor time.
 """

@@ -85,7 +85,7 @@ def test_line_that_grows_rises() -> None:
     [
         "with `./scripts/bench --write-docs --rounds 3 --seconds 1`",
         "cost 1 to 3 of 1 s",
-        "`bulk-1m` greenproxy (TLSv1.3, resumes)",
+        "| bulk-1m | TLSv1.3, resumes |",
     ],
 )
 def test_page_says_how_it_was_made(told: str) -> None:
