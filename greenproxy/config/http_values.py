@@ -116,7 +116,10 @@ def parse_probe_path(text: str) -> str:
 
 
 def parse_redirect(text: str) -> str:
-    """Return where to redirect to: `http(s)://host`, with or without a path, or a path of this host."""
+    """Return where to redirect to: `http(s)://host`, with or without a path, or a path of this host.
+
+    `$host` in the place of the host is that of the request.
+    """
     if not _VISIBLE.fullmatch(text):
         raise BadValue(f"{text!r} has signs that an address may not have")
     if text.startswith("/") and not text.startswith("//"):
@@ -124,12 +127,17 @@ def parse_redirect(text: str) -> str:
     scheme, separator, rest = text.partition("://")
     if not separator or scheme.lower() not in ("http", "https"):
         raise BadValue(f"{text!r} is not https://host, http://host or a path")
+    if "$request_uri" in rest:
+        raise BadValue(
+            "path and query of the request are appended to a host without being named", text.replace("$request_uri", "")
+        )
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     host, colon, port = authority.rpartition(":")
     if colon and not port.endswith("]"):
         parse_port(port, 1)
         authority = host
-    parse_host(authority)
+    if authority != "$host":
+        parse_host(authority)
     return text
 
 

@@ -165,7 +165,9 @@ A `strip-prefix` with which no `path` of the route can begin is a mistake; where
 
 A request that no route takes goes to the listener's upstream; without one it is answered with 404, or with 405 if a route
 failed in its method alone. `redirect = https://example.com` appends path and query of the request,
-`redirect = https://example.com/` does not.
+`redirect = https://example.com/` does not. `$host` stands for the host that the request asks for, without its port:
+`redirect = https://$host`, also with a port or a path behind it. It is the client's own word, so a client can be sent only where
+it says that it is; give such a route a `host` all the same if a cache in front might keep the answer for others.
 """
 
 MIDDLEWARE = """\

@@ -6,6 +6,7 @@ import pytest
 
 from greenproxy.apps.answers import redirect, status
 from greenproxy.config.settings import RouteSettings
+from greenproxy.errors import BadRequest
 from greenproxy.messages import Request
 
 
@@ -33,6 +34,27 @@ def location(to: str, target: str) -> str:
 )
 def test_path_and_query_are_appended_unless_the_target_has_its_own(to: str, target: str, expected: str) -> None:
     assert location(to, target) == expected
+
+
+@pytest.mark.parametrize(
+    ("to", "host", "expected"),
+    [
+        ("https://$host", "a.example.com", "https://a.example.com/a?x=1"),
+        ("https://$host", "a.example.com:8080", "https://a.example.com/a?x=1"),
+        ("HTTPS://$host:8443", "[::1]:80", "HTTPS://[::1]:8443/a?x=1"),
+        ("https://$host/new", "a.example.com:", "https://a.example.com/new"),
+        ("https://$host?y=2", "a", "https://a?y=2"),
+        ("https://b/$host", "a", "https://b/$host"),
+    ],
+)
+def test_own_host_is_that_of_the_request_without_its_port(to: str, host: str, expected: str) -> None:
+    answer = redirect(RouteSettings(name="r", redirect=to))(Request("GET", "/a?x=1", path="/a", host=host))
+    assert answer.headers["Location"] == expected
+
+
+def test_request_without_a_host_cannot_be_sent_to_its_own() -> None:
+    with pytest.raises(BadRequest, match="names no host"):
+        redirect(RouteSettings(name="r", redirect="https://$host"))(Request("GET", "/", path="/"))
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])

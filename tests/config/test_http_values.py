@@ -115,7 +115,19 @@ def test_an_answer_of_our_own_is_final() -> None:
     assert refusal(http_values.parse_status, "101") == ("101 is too small: at least 200", "")
 
 
-@pytest.mark.parametrize("text", ["https://example.com", "http://a:81/x?y=1#z", "https://[::1]/", "/login", "/a?b", "HTTPS://a"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://example.com",
+        "http://a:81/x?y=1#z",
+        "https://[::1]/",
+        "/login",
+        "/a?b",
+        "HTTPS://a",
+        "https://$host",
+        "https://$host:81/a",
+    ],
+)
 def test_a_redirect_goes_to_a_host_or_a_path(text: str) -> None:
     assert http_values.parse_redirect(text) == text
 
@@ -128,12 +140,19 @@ def test_a_redirect_goes_to_a_host_or_a_path(text: str) -> None:
         ("ftp://a", "'ftp://a' is not https://host, http://host or a path"),
         ("https://", "'' is not a host name or address"),
         ("https://a:0", "'0' is not a port: 1 to 65535"),
+        ("https://$hosts", "'$hosts' is not a host name or address"),
+        ("https://www.$host", "'www.$host' is not a host name or address"),
         ("https://u@a", "'u@a' is not a host name or address"),
         ("https://a b", "'https://a b' has signs that an address may not have"),
     ],
 )
 def test_other_redirects_are_refused(text: str, message: str) -> None:
     assert refusal(http_values.parse_redirect, text) == (message, "")
+
+
+def test_a_redirect_needs_no_name_for_path_and_query() -> None:
+    message = "path and query of the request are appended to a host without being named"
+    assert refusal(http_values.parse_redirect, "https://$host$request_uri") == (message, "https://$host")
 
 
 def test_a_probe_asks_for_a_path() -> None:

@@ -59,6 +59,9 @@ redirect = https://new.example.com
 path = /moved/
 redirect = https://new.example.com/here
 redirect-status = 308
+[route:own]
+path = /own/
+redirect = https://$host
 [route:small]
 path = /small/
 upstream = api
@@ -158,6 +161,15 @@ def test_a_redirect_takes_path_and_query_along(running: RunningProxy) -> None:
 
 def test_a_redirect_with_a_path_is_taken_as_it_stands(running: RunningProxy) -> None:
     assert location(ask(running.address(), get("/moved/x?q=1"))) == (308, "https://new.example.com/here")
+
+
+def test_a_redirect_to_the_host_of_the_request_leaves_its_port_out(running: RunningProxy) -> None:
+    told = ask(running.address(), get("/own/x?q=1", host="a.example.com:8080"))
+    assert location(told) == (302, "https://a.example.com/own/x?q=1")
+
+
+def test_a_redirect_to_the_host_of_a_request_that_has_none_is_a_400(running: RunningProxy) -> None:
+    assert ask(running.address(), b"GET /own/ HTTP/1.0\r\n\r\n").status == 400
 
 
 def test_a_redirect_cannot_be_bent_by_the_target(running: RunningProxy) -> None:

@@ -23,9 +23,9 @@ def test_plain_requests_are_redirected_and_secure_answers_say_to_stay(tmp_path: 
         ini = re.sub(r"bind = :\d+", "bind = 127.0.0.1:0", example).replace("http://127.0.0.1:8000", backend.url)
         with RunningProxy(tmp_path, ini) as proxy:
             with RawClient(proxy.address("plain")) as client:
-                sent_on = client.ask(get("/cart?item=7", method="POST"), method="POST")
+                sent_on = client.ask(get("/cart?item=7", host="www.example.com:80", method="POST"), method="POST")
             with SecureClient(proxy.address("secure")) as safe:
                 served = safe.ask(get("/cart?item=7"))
-    assert (sent_on.status, sent_on.get("location")) == (308, "https://example.com/cart?item=7")
+    assert (sent_on.status, sent_on.get("location")) == (308, "https://www.example.com/cart?item=7")
     assert sent_on.get("strict-transport-security") is None
     assert (served.status, served.get("strict-transport-security")) == (200, "max-age=31536000")
