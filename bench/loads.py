@@ -153,9 +153,9 @@ class Handshakes:
 class Held:
     """Connections that are open and idle; a context manager."""
 
-    def __init__(self, ground: Ground, address: Address, count: int, is_secure: bool = False) -> None:
+    def __init__(self, ground: Ground, address: Address, count: int, is_secure: bool = False, within_s: float = 120.0) -> None:
         port = address.secure if is_secure else address.plain
-        self._ground, self._count, self._name = ground, count, f"holder-{port}"
+        self._ground, self._count, self._name, self._within_s = ground, count, f"holder-{port}", within_s
         self._command = [sys.executable, "-m", "bench.holder", str(port), str(count), "tls" if is_secure else "plain"]
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -186,9 +186,9 @@ class Held:
         if alive != asked:
             raise Trouble(f"only {alive} of {asked} idle connections were still served")
 
-    def _wait_for(self, is_it: Callable[[str], bool], within_s: float = 120.0) -> str:
+    def _wait_for(self, is_it: Callable[[str], bool]) -> str:
         assert self._child is not None
-        end_s = time.monotonic() + within_s
+        end_s = time.monotonic() + self._within_s
         while time.monotonic() < end_s:
             said = self._ground.children.last_words(self._name)
             if is_it(said):
@@ -197,6 +197,6 @@ class Held:
                 break
             time.sleep(0.05)
         ended = self._child.poll() is not None
-        why = f"their holder ended with status {self._child.returncode}" if ended else f"not within {within_s:g} s"
+        why = f"their holder ended with status {self._child.returncode}" if ended else f"not within {self._within_s:g} s"
         said = self._ground.children.last_words(self._name)
         raise Trouble(f"{self._count} idle connections could not be held: {', '.join(filter(None, [why, said]))}")

@@ -32,7 +32,8 @@ bodies ahead, into files when they are long; `nginx unbuffered` does not (`proxy
     "own": """\
 Each row beside a greenproxy, or an nginx, of the second kind in the same rounds. Logs are an access log in a file, and
 for greenproxy statsd too. The middleware is one function that sets a header field. Two workers have two cores; on a
-machine with fewer than four the second one is also that of the load.
+machine with fewer than four the second one is also that of the load. All this is as fast as it goes, where nobody ever
+waits; at a fixed rate, with pauses, other figures hold, such as those in [Operations](operations.md).
 """,
     "latency": """\
 50 %, 99 % and 99.9 % of the answers came within these times. h2load asks at a fixed rate, all connections at the same

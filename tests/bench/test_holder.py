@@ -13,7 +13,7 @@ from bench.loads import Address, Held
 from bench.processes import Children, Cores, Trouble
 from tests.conftest import MakeBackend
 from tests.processes import wait_until
-from tests.scripts import Connection, close
+from tests.scripts import Connection, close, hang
 
 _GREETING = b"HTTP/1.1 200 OK\r\nContent-Length: 22\r\n\r\nhello from the origin\n"
 
@@ -63,4 +63,11 @@ def test_connections_that_are_not_served_cannot_be_held(ground: Ground, scripted
         pytest.raises(Trouble, match=r"3 idle connections could not be held: .*HTTP/1\.1 503"),
         Held(ground, Address(backend.port, 0), 3),
     ):
+        pass
+
+
+def test_connections_that_nobody_answers_cannot_be_held_and_the_time_is_told(ground: Ground, scripted: MakeBackend) -> None:
+    backend = scripted(hang)
+    held = Held(ground, Address(backend.port, 0), 3, within_s=1.0)
+    with pytest.raises(Trouble, match=r"^3 idle connections could not be held: not within 1 s$"), held:
         pass
