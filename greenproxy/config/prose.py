@@ -54,7 +54,7 @@ VALUES = """\
 | number | `64` |
 | on, off | `on`, `off` |
 | list, names, addresses | separated by commas, or one indented line each |
-| lines | one indented line each; commas do not separate. The first may stand behind the `=` |
+| lines, paths | one indented line each; commas do not separate. The first may stand behind the `=` |
 | address | `127.0.0.1:8080`, `[::1]:8080`, `:8080` (every IPv4 address), `unix:/run/greenproxy.sock` |
 | path | relative to the folder of the file, unless it is the path of a request |
 

@@ -206,6 +206,18 @@ def _file_to_read(folder: Path) -> Callable[[str], str]:
     return lambda text: os.path.normpath(folder / text)
 
 
+def _line_of_files(folder: Path) -> Callable[[str], str]:
+    """Return how one of several names of files is read: a comma may belong to a name, and mostly does not."""
+
+    def parse(text: str) -> str:
+        path = os.path.normpath(folder / text)
+        if "," in text and not os.path.exists(path):
+            raise BadValue("files stand one per line, not with commas between them")
+        return path
+
+    return parse
+
+
 def _account(look_up: Callable[[str], Any], look_up_id: Callable[[int], Any], what: str) -> Shape:
     def parse(text: str) -> str:
         try:
@@ -264,8 +276,8 @@ def _listener(folder: Path) -> dict[str, Shape]:
         "upstream": one(values.parse_name),
         "middleware": several(values.parse_name),
         "trusted_proxies": several(lambda text: text if text == "unix:" else addresses.parse_network(text)),
-        "tls_certificate": lines(_file_to_read(folder)),
-        "tls_key": lines_that_repeat(_file_to_read(folder)),
+        "tls_certificate": lines(_line_of_files(folder)),
+        "tls_key": lines_that_repeat(_line_of_files(folder)),
         "tls_client_ca": one(_file_to_read(folder)),
         "tls_client": _choice("required", "optional"),
     }

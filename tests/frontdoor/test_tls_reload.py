@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -146,8 +147,9 @@ def test_broken_new_files_keep_the_old_ones_and_are_told_of_once(site: Site) -> 
     with Proxy(INI, site.folder) as proxy:
         port, served = proxy.port(), serial_of(site.pair)
         shutil.copy(site.authority.issue("localhost").key, site.folder / "web.key")
-        told = "the certificates have changed and cannot be used, those of before stay: "
-        proxy.wait_for_log(told)
+        told = "the certificates have changed and cannot be used, those of before stay: [listener:web] the key in"
+        proxy.wait_for_log(re.escape(told))
+        assert f"does not belong to the certificate in {site.folder}/web.pem" in proxy.log()
         assert site.serial(port) == served
         wanted = serial_of(site.renew())
         wait_until(lambda: site.serial(port) == wanted, "the new certificate")
