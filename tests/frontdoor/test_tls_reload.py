@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.authorities import Authority, Pair, openssl
-from tests.client import get
+from tests.client import RawClient, get
 from tests.frontdoor.guests import Gunicorn
 from tests.processes import ROOT, Proxy, is_running, wait_until
 from tests.tls_client import SecureClient, client_context
@@ -143,12 +143,15 @@ def test_changed_files_are_noticed_without_a_failed_request(site: Site) -> None:
         assert proxy.stop() == 0
 
 
-def test_broken_new_files_keep_the_old_ones_and_are_told_of_once(site: Site) -> None:
-    with Proxy(INI, site.folder) as proxy:
+def test_broken_new_files_keep_the_old_ones_and_are_told_of_once_and_in_the_status(site: Site) -> None:
+    with Proxy(INI.replace("workers = 2", "workers = 2\nadmin = unix:admin.sock"), site.folder) as proxy:
         port, served = proxy.port(), serial_of(site.pair)
         shutil.copy(site.authority.issue("localhost").key, site.folder / "web.key")
         told = "the certificates have changed and cannot be used, those of before stay: [listener:web] the key in"
         proxy.wait_for_log(re.escape(told))
+        with RawClient(str(site.folder / "admin.sock")) as client:
+            reload = client.ask(get("/api/status")).json()["reload"]
+        assert (reload["number"], reload["state"], told in reload["message"]) == (1, "refused", True)
         assert f"does not belong to the certificate in {site.folder}/web.pem" in proxy.log()
         assert site.serial(port) == served
         wanted = serial_of(site.renew())
