@@ -20,6 +20,7 @@ from greenproxy.messages import Request, Response
 from greenproxy.middleware.chain import BoundMiddleware, chain
 from greenproxy.net.recycler import Recycler
 from greenproxy.net.resolver import Resolver
+from greenproxy.net.splice import PIPE
 from greenproxy.net.tls_contexts import context_of
 from greenproxy.observability.census import census
 from tests.authorities import Authority
@@ -232,6 +233,8 @@ class Stage:
         """Return what this process and these rooms hold."""
         front = self.front.front
         found = census(self.edge.upstream.held)
+        # The pipe for large bodies is everybody's, opened when first needed and kept.
+        found["descriptors"]["pipe"] = found["descriptors"].get("pipe", 0) - PIPE.descriptors
         del found["watchers"]["active"]  # all kinds are here, and the loop has some of its own
         recycled = found[_GREENLETS].pop("_Runner", 0) - self.front.recycler.idle - self.edge.recycler.idle
         waiting = (len(front.idle), len(front.reading), len(front.lingering))
