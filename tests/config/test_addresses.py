@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from greenproxy.config.addresses import parse_backend, parse_bind, parse_host, parse_host_port, parse_network
 from greenproxy.config.errors import BadValue
 from greenproxy.config.settings import Address, BackendSettings
+from tests.config.verdicts import is_read_or_refused
 
 FOLDER = Path("/etc/greenproxy")
 
@@ -157,16 +158,10 @@ def test_what_is_shown_of_an_address_is_read_as_the_same(host: object, port: int
     st.one_of(st.text(), st.text("[]:/.0123ab@?#=unixhtp ")), st.sampled_from([bind, parse_host_port, parse_network, parse_host])
 )
 def test_any_text_is_an_address_or_a_bad_value(text: str, parse: Callable[[str], Any]) -> None:
-    try:
-        parse(text)
-    except BadValue:
-        pass
+    assert is_read_or_refused(parse, text)
 
 
 @settings(deadline=None)
 @given(st.one_of(st.text("[]:/.0123ab@?#= "), st.text()).map(lambda text: f"http://{text}"))
 def test_any_text_is_a_backend_or_a_bad_value(text: str) -> None:
-    try:
-        backend(text)
-    except BadValue:
-        pass
+    assert is_read_or_refused(backend, text)

@@ -222,6 +222,7 @@ def test_half_closing_what_is_gone_is_no_error(pair: MakePair) -> None:
     stream, peer = pair()
     reset(peer)
     stream.shutdown_write()
+    assert not stream.is_closed
 
 
 # ------------------------------------------------------------------ limits
