@@ -7,7 +7,7 @@ expression validates the whole head, so everything behind it may trust the bytes
 from __future__ import annotations
 
 import re
-from typing import Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from greenproxy.errors import BackendInvalid, BadRequest, HeadTooLarge, ProxyError, UnsupportedVersion, UriTooLong
 from greenproxy.protocol.fields import (
@@ -67,12 +67,12 @@ class RequestHead:
     `host` is the authority of an absolute-form target, else Host; b"" when an HTTP/1.0 request has neither; `host_text` and
     `method_text` are the same as text. `upgrade` is
     the protocol asked for, b"" also when there is a body in front of it. Several heads may share these values: replace, never
-    change them.
+    change them. `sent` is for whoever sends it on: what it became, of a head that serves several requests; None at first.
     """
 
     __slots__ = (
         "block", "content_length", "expects_continue", "forwarded", "host", "host_text", "is_chunked", "is_plain", "keep_alive",
-        "kept", "method", "method_text", "minor", "seen", "special", "target", "upgrade",
+        "kept", "method", "method_text", "minor", "seen", "sent", "special", "target", "upgrade",
     )  # fmt: skip
 
     block: bytes
@@ -89,6 +89,7 @@ class RequestHead:
     method_text: str
     minor: int
     seen: bytes
+    sent: dict[Any, Any] | None
     special: Special
     target: bytes
     upgrade: bytes
@@ -129,6 +130,7 @@ def parse_request_head(head: bytes, limits: HeadLimits = NO_LIMITS) -> RequestHe
     if line is None:
         raise _request_refusal(head, limits)
     request = RequestHead()
+    request.sent = None
     request.method, request.target, minor = line.groups()
     if limits.max_uri_bytes and len(request.target) > limits.max_uri_bytes:
         raise UriTooLong

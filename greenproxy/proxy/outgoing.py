@@ -1,6 +1,7 @@
 """Outgoing: a request as its backend gets it: the head's bytes, and what of the body is at hand.
 
-A head that no middleware looked at goes out as the lines that came in, minus what must go, plus what must come.
+A head that no middleware looked at goes out as the lines that came in, minus what must go, plus what must come. One that
+comes again from the same client goes out as the bytes that went out before.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _is_target = re.compile(rb"[\x21\x22\x24-\x7e]+").fullmatch
 UPGRADES = frozenset({b"websocket"})
 _EXPECT = b"Expect: 100-continue"
 _NOTHING: Special = {}
+_MOST_REMEMBERED = 64  # clients, of one head
 
 
 def _nothing() -> None:
@@ -43,13 +45,14 @@ class Outgoing:
     """
 
     __slots__ = (
-        "_lines", "_own", "_raw", "_request", "client_goes_on", "expects_continue", "first", "held", "is_chunked", "place",
-        "upgrade",
+        "_is_plain", "_lines", "_own", "_raw", "_request", "_via", "client_goes_on", "expects_continue", "first", "held",
+        "is_chunked", "place", "upgrade",
     )  # fmt: skip
 
     def __init__(self, request: Request, raw: RequestHead | None, *, via: bool, hops: int | None) -> None:
         self._request = request
         self._raw = raw
+        self._via = via
         self.is_chunked = False
         self.expects_continue = False
         self.first = b""
@@ -64,8 +67,10 @@ class Outgoing:
             self._take_body(request, raw)
         elif self._lines is not None or (raw is not None and raw.content_length):
             self._announce_nothing(raw)
+        self._is_plain = False
         if raw is not None and raw.is_plain and not request.is_peer_trusted:
             self._own = plain_forwarding_lines(request.peer.ip, request.scheme, request.host, raw.minor, via)
+            self._is_plain = self._lines is None and request.body is NO_BODY and bool(raw.host)
         else:
             self._own = self._own_lines(request, raw, via=via, hops=hops)
 
@@ -95,7 +100,13 @@ class Outgoing:
             # HTTP/1.0 without a Host, host-header = backend, or a middleware's change
             lines = [b"Host: " + host, *[line for line in self._fields(raw) if line[:5].lower() != b"host:"]]
         block = raw.forwarded if lines is None and raw is not None else b"\r\n".join([*(lines or ()), b""])
-        return b"".join((method, b" ", target, b" HTTP/1.1\r\n", block, self._own, b"\r\n"))  # half of what formatting takes
+        data = b"".join((method, b" ", target, b" HTTP/1.1\r\n", block, self._own, b"\r\n"))  # half of what formatting takes
+        if self._is_plain and raw is not None and not replaces_host and host == raw.host:
+            if raw.sent is None:  # most heads come once: remembered is what comes again
+                raw.sent = {}
+            else:
+                _keep(raw.sent, _about(request, self._via), data)
+        return data
 
     def collect(self, most_bytes: int) -> None:
         """Take more of the body, until all of it is held or `most_bytes` are at hand.
@@ -178,6 +189,45 @@ class Outgoing:
         """Say how the body ends: by its length, or chunked (None)."""
         line = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
         self._lines = [*[each for each in self._fields(raw) if each[:15].lower() != b"content-length:"], line]
+
+
+class Repeated(Outgoing):
+    """A request that goes out as one before it did. It has no body, nothing of it changes, and exchanges share it."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.is_chunked = self.expects_continue = False
+        self.held = self.first = self.upgrade = b""
+        self.place = None
+        self.client_goes_on = _nothing
+
+    def head(self, own_host: bytes, *, replaces_host: bool) -> bytes:  # noqa: ARG002
+        """Return the head as it went out before."""
+        return self._data
+
+
+def repeated(request: Request, sent: dict[object, Repeated], via: bool) -> Repeated | None:
+    """Return how the same request went out before, if it did and nobody has changed anything: a tenth of our work less.
+
+    `sent` is what its head became (`RequestHead.sent`). Not for those that replace the Host.
+    """
+    if request.headers_if_read is not None or request.body is not NO_BODY or request.is_peer_trusted:
+        return None
+    return sent.get(_about(request, via))
+
+
+def _about(request: Request, via: bool) -> tuple[object, ...]:
+    """Return all that the bytes of a request depend on whose fields nobody has touched, beside the head that came."""
+    return request.method, request.target, request.host, request.peer.ip, request.scheme, via
+
+
+def _keep(sent: dict[object, Repeated], about: tuple[object, ...], data: bytes) -> None:
+    """Remember what a head became."""
+    if len(sent) >= _MOST_REMEMBERED:
+        sent.clear()
+    sent[about] = Repeated(data)
 
 
 def _check_line(method: bytes, target: bytes, host: bytes) -> None:

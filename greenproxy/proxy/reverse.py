@@ -25,7 +25,7 @@ from greenproxy.protocol.forwarding import max_forwards
 from greenproxy.protocol.http1 import RequestHead
 from greenproxy.proxy.attempt import Attempt, Terms
 from greenproxy.proxy.final import final_recipient
-from greenproxy.proxy.outgoing import Outgoing
+from greenproxy.proxy.outgoing import Outgoing, repeated
 from greenproxy.proxy.retry import IDEMPOTENT, may_retry_error, may_retry_status
 from greenproxy.upstream.backend import Backend
 from greenproxy.upstream.group import Upstream
@@ -62,13 +62,14 @@ class ReverseProxy:
         trace = request.trace
         trace.upstream = self._upstream.name
         raw = request.raw if type(request.raw) is RequestHead else None
+        known = None if raw is None or not raw.sent or self._terms.replaces_host else repeated(request, raw.sent, self._via)
         hops: int | None = None
-        if raw is not None and b"max-forwards" in raw.special:
+        if known is None and raw is not None and b"max-forwards" in raw.special:
             hops = max_forwards(raw.method, raw.special)
             if hops == 0:
                 return final_recipient(request)
         try:
-            outgoing = Outgoing(request, raw, via=self._via, hops=hops)
+            outgoing = known or Outgoing(request, raw, via=self._via, hops=hops)
             if outgoing.held is None and outgoing.waits_for_client:
                 return self._try_with_upload(request, outgoing, deadline)
             return self._try_backends(request, outgoing, deadline)

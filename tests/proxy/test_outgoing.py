@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 
 from greenproxy.errors import BodyGone
-from greenproxy.messages import NO_BODY, Headers, Request
-from greenproxy.proxy.outgoing import Outgoing
+from greenproxy.messages import NO_BODY, ClientAddress, Headers, Request
+from greenproxy.protocol.http1 import RequestHead, parse_request_head
+from greenproxy.proxy.outgoing import Outgoing, repeated
 from tests.proxy.requests import OWN_LINES, VIA, ComingBody, head, request
 
 POST = head("Content-Length: 5", method="POST")
@@ -38,6 +39,74 @@ def touched(it: Request) -> Request:
     it.headers.add("X-New", "1")
     del it.headers["x-new"]
     return it
+
+
+# ------------------------------------------------------------------ heads that come again
+
+
+def _trusted(it: Request) -> None:
+    it.is_peer_trusted = True
+
+
+CHANGES: dict[str, Callable[[Request], object]] = {
+    "nothing": lambda it: None,  # noqa: ARG005
+    "method": lambda it: setattr(it, "method", "PUT"),
+    "target": lambda it: setattr(it, "target", "/other"),
+    "host": lambda it: setattr(it, "host", "other.example.com"),
+    "no host": lambda it: setattr(it, "host", ""),
+    "scheme": lambda it: setattr(it, "scheme", "https"),
+    "another peer": lambda it: setattr(it, "peer", ClientAddress("192.0.2.8", 4712)),
+    "trust": _trusted,
+    "body": lambda it: setattr(it, "body", b"hello"),
+    "fields": lambda it: it.headers.add("X-New", "1"),
+    "looked at": touched,
+}
+
+
+def sent_for(raw: RequestHead, change: Callable[[Request], object], *, via: bool) -> bytes:
+    """Return what goes out of a request with this head, which a middleware changes, as a reverse proxy asks for it."""
+    it = request(head("A: 1"))
+    it.raw = raw
+    it.method, it.host = raw.method_text, raw.host_text
+    change(it)
+    out = repeated(it, raw.sent or {}, via) or Outgoing(it, raw, via=via, hops=None)
+    return out.head(b"backend:80", replaces_host=False) + (out.held or b"")
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("via", [False, True], ids=["", "via"])
+def test_a_head_that_came_before_goes_out_as_what_it_is_now(change: Callable[[Request], object], *, via: bool) -> None:
+    raw = parse_request_head(head("A: 1"))
+    for before in range(3):  # so that it is known
+        sent_for(raw, CHANGES["nothing"], via=bool(before % 2))
+        sent_for(raw, CHANGES["nothing"], via=False)
+    assert sent_for(raw, change, via=via) == sent_for(parse_request_head(head("A: 1")), change, via=via)
+
+
+def test_a_head_that_comes_again_from_the_same_client_is_not_put_together_again() -> None:
+    raw = parse_request_head(head("A: 1"))
+    it = request(head("A: 1"))
+    first = Outgoing(it, raw, via=False, hops=None).head(b"backend:80", replaces_host=False)
+    assert not raw.sent  # most heads come once
+    Outgoing(it, raw, via=False, hops=None).head(b"backend:80", replaces_host=False)
+    again = repeated(it, raw.sent or {}, False)
+    assert again is not None
+    assert again.head(b"", replaces_host=False) == first
+
+
+def test_of_one_head_a_bounded_number_of_clients_is_remembered() -> None:
+    raw = parse_request_head(head("A: 1"))
+    for n in range(200):
+        sent_for(raw, lambda it, n=n: setattr(it, "peer", ClientAddress(f"192.0.2.{n}", 1)), via=False)  # type: ignore[misc]
+    assert raw.sent is not None
+    assert len(raw.sent) <= 64
+
+
+def test_a_replaced_host_is_never_remembered() -> None:
+    raw = parse_request_head(head("A: 1"))
+    for _ in range(3):
+        Outgoing(request(head("A: 1")), raw, via=False, hops=None).head(b"backend:80", replaces_host=True)
+    assert not raw.sent
 
 
 # ------------------------------------------------------------------ untouched heads
