@@ -8,38 +8,33 @@ are the workers and the signals.
 from __future__ import annotations
 
 import logging
-import math
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from contextlib import contextmanager
 from time import monotonic
 from types import FrameType
 from typing import Any, NoReturn
 
-from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import ConfigError, HaltServer
 
 from greenproxy import __version__
 from greenproxy.certificates import BadPair
 from greenproxy.config.settings import Settings
-from greenproxy.net.tls_contexts import tls_contexts
-from greenproxy.process.certificate_watch import CertificateWatch
+from greenproxy.process.application import ProxyApplication
+from greenproxy.process.casualties import Casualties
+from greenproxy.process.crew import Crew
 from greenproxy.process.endings import how_it_ended
 from greenproxy.process.estate import Estate
-from greenproxy.process.inherited import Inherited, take
+from greenproxy.process.inherited import take
 from greenproxy.process.listening import CannotListen, close_sockets
-from greenproxy.process.master_log import MasterLog
 from greenproxy.process.notify import Notifier
-from greenproxy.process.pid_file import OwnPidfile, PidFileTaken
-from greenproxy.process.prepared import Prepared
+from greenproxy.process.pid_file import PidFileTaken
 from greenproxy.process.reading import Reading
 from greenproxy.process.reload import Reload
-from greenproxy.process.respawn import Respawn
-from greenproxy.process.rights import group_of, may_become
+from greenproxy.process.renewal import Renewal
 from greenproxy.process.upgrade import Predecessor, Successor
 from greenproxy.worker import CANNOT_BOOT, HELD_SIGNALS, STOP_SIGNALS, StandaloneWorker
 
@@ -47,60 +42,8 @@ STOPPED, CANNOT_LISTEN, BAD_CONFIGURATION = 0, 1, 2
 _TICK_S = 1.0
 _TICKS_PER_TIMEOUT = 8  # so that a worker that hangs is replaced within worker-timeout and not thereafter
 _TICK_WHILE_CHANGING_S = 0.02
-#: Workers cut what is left when graceful-timeout is over; so much later those that could not are killed.
-_BEFORE_KILL_S = 2
-_NO_LIMIT_S = 10**9
 #: A worker that is told to say what it does, and die, has this long for it.
 _LAST_WORDS_S = 1.0
-
-
-class ProxyApplication(BaseApplication):
-    """One configuration, as gunicorn's, and what the estate has for it.
-
-    Raises gunicorn's ConfigError for a user or group that does not exist.
-    """
-
-    prepared: Prepared
-    pid_file: OwnPidfile | None = None
-    undo: ExitStack
-
-    def __init__(self, settings: Settings) -> None:
-        workers = settings.process.workers or len(os.sched_getaffinity(0))
-        self.settings = replace(settings, process=replace(settings.process, workers=workers))
-        super().__init__(prog="greenproxy")
-
-    def do_load_config(self) -> None:
-        """Fill gunicorn's configuration; errors go to the caller."""
-        self.load_default_config()
-        self.load_config()
-
-    def load_config(self) -> None:
-        """Translate: whole seconds, rounded up, and our graceful-timeout with room for the workers to end by themselves."""
-        process = self.settings.process
-        given = {
-            "workers": process.workers,
-            "worker_class": StandaloneWorker,
-            "logger_class": MasterLog,
-            "errorlog": process.error_log,
-            "loglevel": process.log_level,
-            "timeout": math.ceil(process.worker_timeout_s),
-            "graceful_timeout": math.ceil(process.graceful_timeout_s) + _BEFORE_KILL_S
-            if process.graceful_timeout_s
-            else _NO_LIMIT_S,
-            "backlog": process.backlog,
-            "pidfile": process.pid_file or None,
-            "user": process.user or None,
-            "group": process.group or (group_of(process.user) if process.user else None),
-            "proc_name": "greenproxy",
-            "control_socket_disable": True,
-        }
-        for name, value in given.items():
-            self.cfg.set(name, value)
-        if not may_become(self.cfg.uid, self.cfg.gid):
-            raise ConfigError("user, group: only root can run workers as somebody else")
-
-    def load(self) -> None:
-        """Return nothing: there is no WSGI application."""
 
 
 class ProxyArbiter(Arbiter):
@@ -116,22 +59,21 @@ class ProxyArbiter(Arbiter):
         super().__init__(app)
         os.environ.pop("SERVER_SOFTWARE", None)  # gunicorn's, for WSGI applications
         self.WORKERS: dict[int, StandaloneWorker] = {}
+        self._crew = Crew(self.WORKERS)
         self._say: logging.Logger = self.log.error_log
         self._load = load
         self._umask = os.umask(0)
         os.umask(self._umask)
         self._estate = Estate(self.log, os.getpid(), self._has_other)
         self._reload: Reload[ProxyApplication] = Reload(self, self._say)
-        self._respawn = Respawn()  # while workers die
-        self._refork = Respawn()  # while there is no room for one more process
+        self._casualties = Casualties(self._say)
         self._notifier = Notifier()
-        self._certificates = CertificateWatch()
+        self._renewal = Renewal(self._reload, self._say)
         self._inherited = take(os.environ)
         self._predecessor = Predecessor(self._inherited.predecessor, os.environ)
         self._successor = Successor(self._say)
         self._is_ready = False  # all workers have served once
         self._is_stopping = False
-        self._cannot_start = False  # some worker could not, and was not replaced yet
 
     # -------------------------------------------------------------- the start
 
@@ -149,17 +91,7 @@ class ProxyArbiter(Arbiter):
                 self._say.error("%s", line)
             sys.exit(CANNOT_LISTEN)
         self._estate.settle(self.app, None)
-        self._tell_of(self._inherited)
-
-    def _tell_of(self, inherited: Inherited) -> None:
-        """Close sockets that were handed to us in vain, and say so."""
-        for line in inherited.warnings:
-            self._say.warning("%s", line)
-        for address in inherited.close_rest():
-            if inherited.is_activated:
-                self._say.warning("systemd has given a socket on %s, but no listener binds that: it is closed", address)
-            else:
-                self._say.info("no longer listening on %s", address)
+        self._inherited.close_rest(self._say)
 
     def _greet(self) -> None:
         """Say once that everything is up, as soon as it is."""
@@ -183,40 +115,31 @@ class ProxyArbiter(Arbiter):
         self._reload.step()
         self._successor.look()
         if self._is_ready and not self._reload.is_running:
-            self._look_at_certificates()
+            self._renewal.look(self.app.settings, self.app.prepared.certificates)
         if self._reload.trial is not None:
             self._fill(self._reload.trial, self._reload.trial.cfg.workers)
-        if not self._respawn.remaining_s():
+        if not self._casualties.pause_s:
             self._fill(self.app, self.num_workers)
-        serving = self._serving(self.app)
-        spare = sorted(serving, key=lambda worker: (worker.has_served, worker.age))  # first those that nobody would miss
-        for worker in spare[: max(0, len(serving) - self.num_workers)]:
+        for worker in self._crew.spare(self.app, self.num_workers):
             self._let_go(worker)
         if not self._is_ready:
             self._greet()
-        elif self._cannot_start and self.all_serve(self.app):
-            self._cannot_start = False
-            self._say.info("workers can start again: %s", _counted(self.num_workers))
-
-    def _serving(self, app: ProxyApplication) -> list[StandaloneWorker]:
-        """Return the workers of a configuration that are there to stay, oldest first."""
-        mine = [worker for worker in self.WORKERS.values() if worker.app is app and not worker.is_leaving]
-        return sorted(mine, key=lambda worker: worker.age)
+        elif self._casualties.is_one_missing and self.all_serve(self.app):
+            self._casualties.recovered(_counted(self.num_workers))
 
     def _fill(self, app: ProxyApplication, wanted: int) -> None:
         """Start the workers that a configuration lacks."""
-        if self._refork.remaining_s():
+        if self._casualties.fork_pause_s:
             return
-        for _ in range(wanted - len(self._serving(app))):
+        for _ in range(wanted - len(self._crew.of(app))):
             try:
                 with self._as(app):
                     self.spawn_worker()
-                self._refork = Respawn()
+                self._casualties.forked()
             except OSError as error:  # no process, no memory, no descriptor; in a child gunicorn sees to everything
                 StandaloneWorker.bury_unborn(self.WORKERS.values())
                 os.umask(self._umask)  # gunicorn changes it for a moment, and does not come to change it back
-                pause_s = self._refork.died(0.0, has_served=False)
-                self._say.error("a worker cannot be started: %s; the next try is in %.1f s", error, pause_s)
+                self._casualties.failed_to_fork(error)
                 return
 
     @contextmanager
@@ -248,8 +171,9 @@ class ProxyArbiter(Arbiter):
         """Wait for signals, shorter while something is to be seen or started soon."""
         if not self._is_ready or self._reload.is_running:
             timeout = _TICK_WHILE_CHANGING_S
-        limits_s = [self._worker_timeout_s / _TICKS_PER_TIMEOUT, self._notifier.ping_every_s / 2, self._respawn.remaining_s()]
-        limits_s.append(self._refork.remaining_s())
+        casualties, worker_timeout_s = self._casualties, self.app.settings.process.worker_timeout_s
+        limits_s = [worker_timeout_s / _TICKS_PER_TIMEOUT, self._notifier.ping_every_s / 2]
+        limits_s += [casualties.pause_s, casualties.fork_pause_s]
         signals = super().wait_for_signals(min([timeout, *filter(None, limits_s)]))
         # The first that stops leaves the loop, and QUIT behind it would never be seen.
         return [signal.SIGQUIT] if signal.SIGQUIT in signals else signals
@@ -258,10 +182,6 @@ class ProxyArbiter(Arbiter):
         """Wake the loop up; not that of a stop, which looks by itself, and takes one signal every tenth of a second."""
         if not self._is_stopping:
             super().signal_chld(sig, frame)
-
-    @property
-    def _worker_timeout_s(self) -> float:
-        return self.app.settings.process.worker_timeout_s
 
     def murder_workers(self) -> None:
         """End workers that give no heartbeat, those that hang before their first one too."""
@@ -299,10 +219,11 @@ class ProxyArbiter(Arbiter):
             self._say.debug("worker %d has ended", worker.pid)
         elif worker.app is self._reload.trial and not has_served:
             how = f"cannot start: {why}" if why else f"{how_it_ended(status)} before it served anyone"
-            how = f"worker {worker.pid} {how}"
-            self._reload.worker_ended(how, was_killed=code < 0)
+            self._reload.worker_ended(f"worker {worker.pid} {how}", was_killed=code < 0)
         elif self._is_ready or self._is_stopping or has_served:
-            self._mourn(worker, status, has_served)
+            stays = worker.app in (self.app, self._reload.trial) and not self._is_stopping and not worker.is_draining
+            lived_s = monotonic() - worker.born_s
+            self._casualties.died(worker.pid, status, lived_s, has_served=has_served, is_replaced=stays)
         else:
             if code != CANNOT_BOOT:  # else it has said why
                 self._say.error("worker %d %s before it served anyone", worker.pid, how_it_ended(status))
@@ -312,17 +233,8 @@ class ProxyArbiter(Arbiter):
     def _tell_of_the_last(self, worker: StandaloneWorker) -> None:
         """Say that nobody is left from before a reload, when that is so."""
         in_force = (self.app, self._reload.trial)
-        if worker.app not in in_force and all(each.app in in_force for each in self.WORKERS.values()) and not self._is_stopping:
+        if worker.app not in in_force and not self._crew.others_than(*in_force) and not self._is_stopping:
             self._say.info("all workers from before the reload have ended")
-
-    def _mourn(self, worker: StandaloneWorker, status: int, has_served: bool) -> None:
-        """Say that a worker died, and when it is replaced."""
-        next_is = ""
-        if worker.app in (self.app, self._reload.trial) and not self._is_stopping and not worker.is_draining:
-            self._cannot_start = self._cannot_start or not has_served
-            pause_s = self._respawn.died(monotonic() - worker.born_s, has_served=has_served)
-            next_is = f"; another one starts in {pause_s:.1f} s" if pause_s else "; another one starts"
-        self._say.error("worker %d %s%s", worker.pid, how_it_ended(status), next_is)
 
     # -------------------------------------------------------------- the reload, see process/reload.py
 
@@ -331,51 +243,34 @@ class ProxyArbiter(Arbiter):
         self._say.info("reloading %s", self.app.settings.source or "the same flags")
         self._reload.ask()
 
-    def _look_at_certificates(self) -> None:
-        """Reload if files of certificates have changed and are good; else go on with those of before, and try again later."""
-        source = self.app.settings.source
-        if not self._certificates.have_changed(self.app.prepared.certificates, str(source or "")):
-            return
-        try:
-            tls_contexts(self.app.settings)
-        except (BadPair, OSError) as error:
-            why = f"the certificates have changed and cannot be used, those of before stay: {error}"
-            self._reload.refuse(why, is_again=self._certificates.is_again)
-            return
-        if not self._certificates.is_again:
-            self._say.info("the certificates have changed: reloading %s", source or "the same flags")
-        self._reload.ask(is_again=self._certificates.is_again)
-
     def read(self) -> Reading:
         """Begin to read the configuration."""
         return Reading(self._load, lambda: close_sockets(self._estate.open_sockets, leaves_files=True))
 
     def move_in(self, settings: Settings) -> ProxyApplication:
         """Get what the workers of a new configuration need; they are started next."""
-        new = ProxyApplication(settings)
+        new = ProxyApplication(settings, StandaloneWorker)
         self._estate.move_in(new, self.app)
         return new
 
     def all_serve(self, new: ProxyApplication) -> bool:
         """Return whether all workers of a configuration serve."""
-        serving = [worker for worker in self._serving(new) if worker.has_served]
-        wanted: int = self.num_workers if new is self.app else new.cfg.workers
-        return len(serving) >= wanted
+        return self._crew.have_served(new, self.num_workers if new is self.app else new.cfg.workers)
 
     def settle(self, new: ProxyApplication) -> None:
         """Put a configuration in force, and let the workers of before go."""
         before, self.app = self.app, new
         self.cfg, self.timeout, self.num_workers = new.cfg, new.cfg.timeout, new.cfg.workers
-        self._respawn = Respawn()
-        for worker in self._serving(before):
+        self._casualties.begin_anew()
+        for worker in self._crew.of(before):
             self._let_go(worker)
         self._estate.settle(new, before)
-        leaving = len([worker for worker in self.WORKERS.values() if worker.app is not new])
+        leaving = len(self._crew.others_than(new))
         self._say.info("reloaded: %s; %d from before finish what they have", _counted(self.num_workers), leaving)
 
     def move_out(self, new: ProxyApplication) -> None:
         """Let the workers of a configuration go that is not to be, and what they had."""
-        for worker in self._serving(new):
+        for worker in self._crew.of(new):
             self._let_go(worker)
         self._estate.move_out(new)
 
@@ -508,7 +403,7 @@ def serve(settings: Settings, load: Callable[[], Settings]) -> NoReturn:
         except OSError:
             os.open(os.devnull, os.O_RDWR)
     try:
-        arbiter = ProxyArbiter(ProxyApplication(settings), load)
+        arbiter = ProxyArbiter(ProxyApplication(settings, StandaloneWorker), load)
     except ConfigError as error:
         print(f"greenproxy: {error}", file=sys.stderr)
         sys.exit(BAD_CONFIGURATION)

@@ -8,6 +8,7 @@ whoever owns that may remove it. The variable's name begins so that it is not ta
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 from collections.abc import Iterable, MutableMapping
@@ -57,12 +58,18 @@ class Inherited:
                 found.setdefault(address, []).append(sock)
         return found
 
-    def close_rest(self) -> list[Address]:
-        """Close what nobody has taken, and return where that listened. Files stay: whoever bound them has an interest."""
-        rest = [bound_address(sock) for sockets in self.sockets.values() for sock in sockets]
-        close_sockets((sock for sockets in self.sockets.values() for sock in sockets), leaves_files=True)
+    def close_rest(self, log: logging.Logger) -> None:
+        """Close what nobody has taken, and say what was handed over in vain. Files stay: whoever bound them has an interest."""
+        for line in self.warnings:
+            log.warning("%s", line)
+        rest = [sock for sockets in self.sockets.values() for sock in sockets]
+        for address in map(bound_address, rest):
+            if self.is_activated:
+                log.warning("systemd has given a socket on %s, but no listener binds that: it is closed", address)
+            else:
+                log.info("no longer listening on %s", address)
+        close_sockets(rest, leaves_files=True)
         self.sockets.clear()
-        return rest
 
 
 def take(environ: MutableMapping[str, str]) -> Inherited:

@@ -14,6 +14,7 @@ from greenproxy.config.settings import Address, ListenerSettings
 from greenproxy.process.inherited import Inherited
 from greenproxy.process.lanes import narrow, open_lanes, widen
 from greenproxy.process.listening import CannotListen, Door, ListeningSocket, close, open_doors, queues_of
+from tests.fakes import memory_logger
 
 CLIENTS = 60
 
@@ -115,5 +116,7 @@ def test_sockets_on_one_address_are_inherited_as_lanes_of_the_first(web: Listeni
         inherited.add(ListeningSocket(queue.dup()), any_port)
     (found,) = inherited.at_hand([any_port])[any_port]
     assert [queue.getsockname() for queue in queues_of(found)] == [web.getsockname()] * 3
-    assert inherited.close_rest() == []
+    log, told = memory_logger()
+    inherited.close_rest(log)
+    assert told == []
     found.close()
