@@ -261,12 +261,14 @@ class Stream:
         if self._reader is not None:
             self._reader.switch()
             return
-        # Nobody wants it now: a level-triggered watcher that stayed on would spin.
-        self._watcher.stop()
-        self._is_armed = False
         callback, self._on_readable = self._on_readable, None
         if callback is not None:
             callback()
+            if self._on_readable is not None or self._reader is not None or self._watcher is None:
+                return  # it is wanted again, and stays on: what came has been read
+        # Nobody wants it now: a level-triggered watcher that stayed on would spin.
+        self._watcher.stop()
+        self._is_armed = False
 
     def interrupt(self, error: BaseException) -> None:
         """Raise `error` in whoever waits in this stream (in the reader, if two do), or when nobody does, in the next wait.
@@ -315,14 +317,14 @@ class Stream:
             self._watcher.start(self._readable)
             self._is_armed = True
 
-    def unpark(self) -> None:
-        """Forget the callback. The watcher stays on: the next wait then costs no epoll_ctl."""
-        self._on_readable = None
+    def unpark(self) -> bool:
+        """Forget the callback. The watcher stays on: the next wait then costs no epoll_ctl.
 
-    def has_event(self) -> bool:
-        """Return whether the loop has seen something in this turn and not called back yet: another event came first."""
-        is_pending: bool = self._watcher.pending
-        return is_pending
+        Returns whether it would have been called in this turn of the loop, which has seen something and told others first.
+        """
+        self._on_readable = None
+        watcher = self._watcher
+        return watcher is not None and watcher.pending
 
     @property
     def is_watching(self) -> bool:

@@ -51,6 +51,9 @@ def find_response_head_end(buffer: bytes | bytearray, max_head_bytes: int = 0, s
 
     Raises BackendInvalid for whatever `find_head_end` refuses in a request.
     """
+    end = buffer.find(b"\r\n\r\n", searched - 3 if searched > 3 else 0) + 4
+    if 3 < end <= max_head_bytes:  # nearly always
+        return end
     try:
         return find_head_end(buffer, _size_limit(max_head_bytes), searched)
     except (BadRequest, HeadTooLarge) as error:

@@ -24,7 +24,7 @@ from greenproxy.protocol.fields import (
 )
 from greenproxy.protocol.framing import content_length, is_chunked_request, is_chunked_response, is_continue_expected
 from greenproxy.protocol.head_end import NO_LIMITS, HeadLimits, find_head_end, find_response_head_end, first_fault
-from greenproxy.protocol.target import authority_of, valid_host
+from greenproxy.protocol.target import Target, authority_of, valid_host
 
 __all__ = [
     "NO_LIMITS",
@@ -67,12 +67,13 @@ class RequestHead:
     `host` is the authority of an absolute-form target, else Host; b"" when an HTTP/1.0 request has neither; `host_text` and
     `method_text` are the same as text. `upgrade` is
     the protocol asked for, b"" also when there is a body in front of it. Several heads may share these values: replace, never
-    change them. `sent` is for whoever sends it on: what it became, of a head that serves several requests; None at first.
+    change them. A head may serve several requests that are the same: `resource` is for whoever finds out what its target means,
+    `sent` for whoever sends it on, to note what came of it; both are None at first.
     """
 
     __slots__ = (
         "block", "content_length", "expects_continue", "forwarded", "host", "host_text", "is_chunked", "is_plain", "keep_alive",
-        "kept", "method", "method_text", "minor", "seen", "sent", "special", "target", "upgrade",
+        "kept", "method", "method_text", "minor", "resource", "seen", "sent", "special", "target", "upgrade",
     )  # fmt: skip
 
     block: bytes
@@ -88,6 +89,7 @@ class RequestHead:
     method: bytes
     method_text: str
     minor: int
+    resource: Target | None
     seen: bytes
     sent: dict[Any, Any] | None
     special: Special
@@ -130,7 +132,7 @@ def parse_request_head(head: bytes, limits: HeadLimits = NO_LIMITS) -> RequestHe
     if line is None:
         raise _request_refusal(head, limits)
     request = RequestHead()
-    request.sent = None
+    request.resource = request.sent = None
     request.method, request.target, minor = line.groups()
     if limits.max_uri_bytes and len(request.target) > limits.max_uri_bytes:
         raise UriTooLong

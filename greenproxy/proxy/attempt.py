@@ -227,7 +227,7 @@ class Attempt:
             # Nearly every head comes in one piece: the deadline for the whole of it is made only for the others.
             limit = self._terms.response_patience if self._deadline is NEVER else self._head_deadline(sent_s)
         data = self._receive(stream, limit)
-        end = find_response_head_end(data, MAX_HEAD_BYTES, 0)
+        end = find_response_head_end(data, MAX_HEAD_BYTES)
         if end >= 0:
             head = parse_response_head(data[:end])
             if head.status >= 200:

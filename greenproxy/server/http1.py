@@ -133,7 +133,8 @@ class Connection:
             return False
         if self.buffer:
             return True
-        self._park(front.idle)
+        front.idle[self] = None
+        self.stream.park(self._wake)
         return False
 
     def _read_head(self, searched: int) -> RequestHead | None:
@@ -197,7 +198,9 @@ class Connection:
                 self.stream.park(self._client_stirs)
                 front.funnel.serve(exchange, request, front.handler, reply)
             self.since_s = exchange.ended_s
-            return self._finish(reply)
+            # Nearly always; whoever parks it next is the one called.
+            is_in_order = reply.keep_alive and reply.body is None and not reply.is_cut and not self.stream.is_closed
+            return is_in_order or self._finish(reply)
         finally:
             self._greenlet = self._served = None
             if self._grace is not None:
@@ -216,7 +219,9 @@ class Connection:
         if head.method == b"CONNECT":
             raise MethodNotAllowed(_METHODS)
         front = self._front
-        target = parse_target(head.target, head.method)
+        target = head.resource
+        if target is None:
+            target = head.resource = parse_target(head.target, head.method)
         peer = client = exchange.client
         scheme = front.scheme
         is_trusted = front.trusts_anybody and front.is_trusted(peer)
@@ -255,8 +260,6 @@ class Connection:
         if stream.is_closed:
             self.close()
             return False
-        if reply.keep_alive and reply.body is None and not reply.is_cut:  # nearly always; whoever parks it next is the one called
-            return True
         stream.unpark()
         if not reply.is_cut and reply.body is not None and not reply.body.is_received and not self._await_body(reply, reply.body):
             self._linger()

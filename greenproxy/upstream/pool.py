@@ -63,10 +63,9 @@ class Pool:
         while idle:
             connection = idle.popitem()[0]
             stream = connection.stream
-            stream.unpark()
             # Within the turn of the loop in which it was parked nobody has looked at the socket; and of what the loop has seen
             # in this turn it may have told others first. What nobody asked for would be the answer to the next request.
-            if (connection.parked_in != self._loop.iteration and not stream.has_event()) or connection.is_quiet():
+            if (not stream.unpark() and connection.parked_in != self._loop.iteration) or connection.is_quiet():
                 return connection
             stream.close()
         return None

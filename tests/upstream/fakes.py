@@ -41,14 +41,12 @@ class MemoryStream:
         assert not self.is_closed
         self.parked = on_readable
 
-    def unpark(self) -> None:
+    def unpark(self) -> bool:
         self.parked = None
+        return self.is_pending
 
     def recv_now(self, max_bytes: int) -> bytes | None:
         return b"x"[:max_bytes] if self.arrived else None
-
-    def has_event(self) -> bool:
-        return self.is_pending
 
     def close(self) -> None:
         if not self.is_closed:
