@@ -24,6 +24,7 @@ from typing import Any
 from gevent.ssl import SSLContext
 
 from greenproxy.deadline import NEVER, Limit
+from greenproxy.net.backlog import Backlog
 from greenproxy.net.stream import Stream
 
 RECORD_BYTES = 16384  # the most that a record carries (RFC 8446 section 5.1)
@@ -33,7 +34,6 @@ _ONE_RECORD_BYTES = RECORD_BYTES + 256  # and what it is wrapped in, at most (se
 #: So much may come without a byte of data in it, and so many answers to that may wait for a peer that does not read: a peer may
 #: ask for new keys as often as it likes, and each time for an answer (RFC 8446 section 4.6.3).
 _MOST_BARREN_BYTES, _MOST_UNREAD_BYTES = 2 * _ONE_RECORD_BYTES, 2 * _BATCH_BYTES
-_MOST_BUFFERS = 64  # in one call, below any IOV_MAX
 _WRITE = 2
 # Bytes pass through it between two calls that nothing can come between: one is enough for all connections.
 _fetched = bytearray(_FETCH_BYTES)
@@ -66,8 +66,7 @@ class TlsStream(Stream):
         self._held = b""  # decrypted, and not taken yet
         self._has_part = True  # OpenSSL may have a part of a record
         self._barren_bytes = 0  # what came since there was data in it
-        #: Records, and the callers' bytes that each carries; nobody waits for those that carry none
-        self._unsent: list[tuple[bytes | memoryview, bytes | memoryview]] = []
+        self._unsent = Backlog()
         self._is_ended = False  # nothing will come behind what is held ...
         self._failure = ""  # ... because of this, if it is no orderly end
         self._goodbye_due = False  # a close_notify belongs to the end
@@ -204,7 +203,7 @@ class TlsStream(Stream):
                         data = b"".join((data, *self._decrypt()))
             if _outgoing.pending:  # an answer to a key update, or an alert
                 self._send_own()
-                if sum(len(record) for record, _ in self._unsent) > _MOST_UNREAD_BYTES:
+                if self._unsent.size_bytes > _MOST_UNREAD_BYTES:
                     self._give_up("the peer asks, and does not read the answers")
             if data:
                 self._barren_bytes = 0
@@ -279,13 +278,13 @@ class TlsStream(Stream):
         """Send what fits without waiting and return how much that was."""
         done = 0
         if self._unsent:
-            self._disown(memoryview(data))
-            done = self._flush()
+            self._unsent.disown(memoryview(data))
+            done = self._unsent.flush(self._sock)
         if done < len(data) and not self._unsent:
             view = memoryview(data)
             while done < len(view) and not self._unsent:
                 self._encrypt(view[done : done + _BATCH_BYTES])
-                done += self._flush()
+                done += self._unsent.flush(self._sock)
         return done
 
     def _write(self, data: bytes | memoryview) -> int:
@@ -305,38 +304,6 @@ class TlsStream(Stream):
             self._unsent.append((_outgoing.read(), view[at : at + size]))
             at += size
 
-    def _disown(self, view: memoryview) -> None:
-        """Compare what is unsent with what the caller comes with: if the rest of before was given up, nobody waits for it."""
-        unsent, at = self._unsent, 0
-        for place, (_, carried) in enumerate(unsent):
-            if bytes(carried) != bytes(view[at : at + len(carried)]):
-                unsent[place:] = [(record, b"") for record, _ in unsent[place:]]
-                return
-            at += len(carried)
-
-    def _flush(self) -> int:
-        """Send what the kernel takes of what is encrypted. Returns how much of the callers' bytes has gone with that."""
-        unsent, done = self._unsent, 0
-        while unsent:
-            try:
-                sent = self._sock.sendmsg([record for record, _ in unsent[:_MOST_BUFFERS]])
-            except BlockingIOError:
-                break
-            gone = 0
-            for record, carried in unsent:
-                if sent < len(record):
-                    break
-                sent -= len(record)
-                done += len(carried)
-                gone += 1
-            del unsent[:gone]
-            if sent:
-                record, carried = unsent[0]
-                unsent[0] = memoryview(record)[sent:], carried
-            if gone < _MOST_BUFFERS:
-                break  # all of it, or all that it takes
-        return done
-
     def _send_rest(self, rest: memoryview, limit: Limit, *, is_first: bool = False) -> None:
         if is_first and not self._unsent:
             rest = rest[self.send_now(rest) :]
@@ -351,7 +318,7 @@ class TlsStream(Stream):
 
     def unsent_bytes(self) -> int:
         """Return how much of what was sent the peer's side has not taken yet. Does not wait."""
-        return super().unsent_bytes() + sum(len(record) for record, _ in self._unsent)
+        return super().unsent_bytes() + self._unsent.size_bytes
 
     # -------------------------------------------------------------- what TLS itself has to say
 
@@ -369,14 +336,14 @@ class TlsStream(Stream):
 
     def _send_behind(self) -> None:
         """There is room for what nobody waits for. In the hub."""
-        if not any(carried for _, carried in self._unsent):  # else whoever sends these takes the others along
+        if not self._unsent.is_awaited:  # else whoever sends these takes the others along
             self._flush_own()
-        if not self._unsent or any(carried for _, carried in self._unsent):
+        if not self._unsent or self._unsent.is_awaited:
             self._drop_write_watcher()
 
     def _flush_own(self) -> None:
         try:
-            self._flush()
+            self._unsent.flush(self._sock)
         except OSError:  # whoever reads will see it
             self._unsent.clear()
 
