@@ -11,7 +11,7 @@ _UNITS_S = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 def table(document: Document) -> str:
     """Return the document as lines of text, aligned in columns, without a newline at the end."""
-    blocks = [_head(document), _totals(document), _workers(document), _listeners(document)]
+    blocks = [_head(document), _totals(document), _workers(document), _listeners(document), _tls(document)]
     blocks += [_upstream(upstream) for upstream in document["upstreams"]]
     return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks if block)
 
@@ -67,6 +67,19 @@ def _listeners(document: Document) -> list[str]:
         for each in document["listeners"]
     ]
     return columns(rows, "<<>>")
+
+
+def _tls(document: Document) -> list[str]:
+    """Return a line for each certificate in force; the numbers are of its listener, and stand in its first line."""
+    rows = [("tls", "handshakes", "resumed", "failures", "certificate", "expires")]
+    for listener in document["listeners"]:
+        if "tls" in listener:
+            counts = tuple(number(listener["tls"][key]) for key in ("handshakes", "resumed", "failures"))
+            first: tuple[str, ...] = (listener["name"], *counts)
+            for certificate in listener["certificates"]:
+                rows.append((*first, certificate["file"], certificate["not_after"].partition("T")[0]))
+                first = ("", "", "", "")
+    return columns(rows, "<>>><<") if len(rows) > 1 else []
 
 
 def _upstream(upstream: Document) -> list[str]:

@@ -29,7 +29,27 @@ def document(**changes: Any) -> dict[str, Any]:
                 "protocol": "http",
                 "bind": ["127.0.0.1:8080", "unix:/run/web.sock"],
                 "connections": 15,
-                "requests": 1_234_656,
+                "requests": 1_234_600,
+            },
+            {
+                "name": "secure",
+                "protocol": "http",
+                "bind": [":8443"],
+                "connections": 0,
+                "requests": 56,
+                "tls": {"handshakes": 21, "resumed": 13, "failures": 2},
+                "certificates": [
+                    {
+                        "file": "/etc/greenproxy/example.com.pem",
+                        "names": ["example.com", "*.example.com"],
+                        "not_after": "2027-02-19T08:30:00+00:00",
+                    },
+                    {
+                        "file": "/etc/greenproxy/example.org.pem",
+                        "names": ["example.org"],
+                        "not_after": "2026-12-24T23:59:59+00:00",
+                    },
+                ],
             },
         ],
         "routes": [{"name": "docs", "path": ["/docs/"], "redirect": "https://docs.python.org/3/"}],

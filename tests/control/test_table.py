@@ -19,7 +19,12 @@ worker  state     generation     up  connections   requests
 3951    draining           1  3d 4h            3         89
 
 listener  bind                                connections   requests
-web       127.0.0.1:8080, unix:/run/web.sock           15  1,234,656
+web       127.0.0.1:8080, unix:/run/web.sock           15  1,234,600
+secure    :8443                                         0         56
+
+tls     handshakes  resumed  failures  certificate                      expires
+secure          21       13         2  /etc/greenproxy/example.com.pem  2027-02-19
+                                       /etc/greenproxy/example.org.pem  2026-12-24
 
 upstream demo: 12.3/s, 1,000,000 requests, 4 failures, 3 retries, 0 queued
   backend                state  active  idle  requests  failures
@@ -55,6 +60,11 @@ def test_workers_that_serve_come_first_and_then_process_ids_count() -> None:
     states = {7: "serving", 3: "draining", 5: "serving", 9: "silent", 1: "starting"}
     text = table(document(workers=[worker | {"pid": pid, "state": state} for pid, state in states.items()]))
     assert [line.split()[0] for line in text.split("\n\n")[2].splitlines()[1:]] == ["5", "7", "1", "3", "9"]
+
+
+def test_without_certificates_there_is_no_part_for_them() -> None:
+    (plain, _) = document()["listeners"]
+    assert "tls" not in table(document(listeners=[plain]))
 
 
 def test_without_upstreams_there_is_no_part_for_them() -> None:
