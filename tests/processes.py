@@ -39,7 +39,7 @@ def wait_until(condition: Callable[[], Found | None], what: str, within_s: float
         time.sleep(0.01)
 
 
-def _state_and_parent(pid: int) -> tuple[str, int]:
+def state_and_parent(pid: int) -> tuple[str, int]:
     """Return a process's state letter and its parent, ("", 0) when there is no such process."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
@@ -51,13 +51,13 @@ def _state_and_parent(pid: int) -> tuple[str, int]:
 
 def is_running(pid: int) -> bool:
     """Return whether a process runs; one that has ended and only waits to be reaped does not."""
-    return _state_and_parent(pid)[0] not in ("", "Z", "X")
+    return state_and_parent(pid)[0] not in ("", "Z", "X")
 
 
 def children_of(pid: int) -> list[int]:
     """Return the running children of a process, in the order of their ids."""
     every = sorted(int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
-    return [child for child in every if _state_and_parent(child)[1] == pid and is_running(child)]
+    return [child for child in every if state_and_parent(child)[1] == pid and is_running(child)]
 
 
 def command_line(pid: int) -> list[str]:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import random
-import signal
 import socket
 import threading
 import time
 
 from tests.processes import Proxy, wait_until
 from tests.soak.changes import BASE, FULL, Reloads
-from tests.soak.endings import due_to, known
+from tests.soak.kills import Kill, kill, unexplained
 from tests.soak.load import RunningLoad
 from tests.soak.single import is_closed
 from tests.soak.stage import Stage, told
@@ -21,10 +18,10 @@ _BETWEEN_KILLS_S, _BETWEEN_HUPS_S = 0.7, 1.2
 
 
 class Killer:
-    """Kills one of a proxy's workers again and again, from when the block is entered to its end. `kills` has who, and when."""
+    """Kills one of a proxy's workers again and again, from when the block is entered to its end."""
 
     def __init__(self, proxy: Proxy) -> None:
-        self.kills: dict[int, float] = {}
+        self.kills: list[Kill] = []
         self._proxy = proxy
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -40,10 +37,7 @@ class Killer:
     def _run(self) -> None:
         while not self._is_over.wait(_BETWEEN_KILLS_S):
             if workers := self._proxy.workers():
-                victim = random.choice(workers)
-                self.kills[victim] = time.monotonic()
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(victim, signal.SIGKILL)
+                self.kills.append(kill(random.choice(workers)))
 
 
 def chaos(stage: Stage) -> None:
@@ -62,7 +56,7 @@ def chaos(stage: Stage) -> None:
             wait_until(lambda: not reloads.is_running(), "the last reload has ended", 30.0)
             reloads.wait_until_settled()
             report = stage.keep(load.finish())
-        strays = [failure for failure in known(report, ports) if not due_to(killer.kills, failure)]
+        strays = unexplained(report, killer.kills, ports)
         stage.check("failures that no killed worker explains", not strays, told(strays) or f"0 of {report.failure_count}")
         kills = len(killer.kills)
         stage.check("requests answered", report.requests > 100, f"{report.requests}; {reloads.hups} HUPs, {kills} kills")

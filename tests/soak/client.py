@@ -54,6 +54,8 @@ class Client:
         self._reader: Reader
         self._worker = 0
         self._is_used = False  # the connection has answered before
+        self._client_port = 0
+        self._connected_s = 0.0
         self._phase = ""
         self.began_s = 0.0
 
@@ -161,12 +163,19 @@ class Client:
             self.report.tally(self.kind).idle_ends += 1
             self.close()
         if self._sock is None:
-            self._worker, self._is_used = 0, False
-            self._sock = socket.create_connection(self._target, self._timeout_s)
-            self._sock.setsockopt(plain_socket.IPPROTO_TCP, plain_socket.TCP_NODELAY, 1)
+            self._open()
             if self._is_secure:
                 self._sock = _context().wrap_socket(self._sock, server_hostname="localhost")
-            self._reader = Reader(self._sock)
+                self._reader = Reader(self._sock)
+
+    def _open(self) -> None:
+        """Have a new connection, without TLS so far."""
+        self._worker, self._is_used, self._client_port = 0, False, 0
+        self._connected_s = time.monotonic()
+        self._sock = socket.create_connection(self._target, self._timeout_s)
+        self._sock.setsockopt(plain_socket.IPPROTO_TCP, plain_socket.TCP_NODELAY, 1)
+        self._client_port = self._sock.getsockname()[1]
+        self._reader = Reader(self._sock)
 
     def sees_the_end(self, within_s: float = 0.0) -> bool:
         """Return whether the proxy has closed the connection while nothing was asked."""
@@ -222,7 +231,10 @@ class Client:
         if self._is_used and self._phase in ("send", "head") and what in ("reset", "end") and not received:
             what = "stale"
         now_s = time.monotonic()
-        failure = Failure(now_s, self.kind, self._phase, what, self._worker, self.began_s, received, detail, ident)
+        ends = (self._target[1], self._client_port) if self._client_port else (0, 0)
+        failure = Failure(
+            now_s, self.kind, self._phase, what, self._worker, self.began_s, received, detail, ident, *ends, self._connected_s
+        )
         self.report.failed(failure)
         self.close()
 

@@ -3,44 +3,26 @@
 from __future__ import annotations
 
 import http.client
-import os
 import random
 import re
 import signal
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import replace
 
 from tests.processes import Proxy, is_running, wait_until
+from tests.soak.kills import Kill, kill, unexplained
 from tests.soak.load import RunningLoad
-from tests.soak.site import in_work, worker_of
+from tests.soak.site import in_work
+from tests.soak.sockets import connections_of
 from tests.soak.stage import Stage, told
 from tests.soak.tally import Failure, Report
 
-#: Whose a request was that no backend has seen, on a connection without an answer so far, nobody knows; its failure so soon
-#: after a kill is counted to that.
-_AT_ONCE_S = 0.3
 _GIB = 1024**3
-
-
-def due_to(kills: dict[int, float], failure: Failure) -> bool:
-    """Return whether a failure can be the fault of a worker's end: that worker's connection, or nobody's, at that moment."""
-    if failure.what not in ("reset", "end", "stale"):
-        return False
-    if failure.worker:
-        return failure.worker in kills and failure.began_s <= kills[failure.worker] + _AT_ONCE_S
-    return any(failure.began_s - _AT_ONCE_S <= at_s <= failure.at_s <= at_s + _AT_ONCE_S for at_s in kills.values())
-
-
-def known(report: Report, ports: Sequence[int]) -> list[Failure]:
-    """Return the failures with the workers that backends know to have brought them."""
-    return [replace(failure, worker=failure.worker or worker_of(ports, failure.ident)) for failure in report.failures]
 
 
 def kill_workers(stage: Stage) -> None:
     """A worker is killed every second; nobody else's requests notice."""
-    kills: dict[int, float] = {}
+    kills = []
     with stage.proxy(workers="3") as (site, proxy, ports):
         target = [("127.0.0.1", site.port)]
         with RunningLoad(stage.folder / "load", target, stage.mix, routes=["stamped"]) as load:
@@ -49,14 +31,12 @@ def kill_workers(stage: Stage) -> None:
             end_s = time.monotonic() + stage.seconds
             while time.monotonic() < end_s:
                 workers = wait_until(proxy.workers, "a worker lives")
-                victim = random.choice(workers)
-                kills[victim] = time.monotonic()
-                os.kill(victim, signal.SIGKILL)
+                kills.append(kill(random.choice(workers)))
                 time.sleep(1.0)
             wait_until(lambda: len(proxy.workers()) == 3, "three workers again", 30.0)
             report = stage.keep(load.finish())
         stage.measure("end", proxy.pid, proxy.workers())
-        strays = [failure for failure in known(report, ports) if not due_to(kills, failure)]
+        strays = unexplained(report, kills, ports)
         stage.check("requests answered", report.requests > 100, report.requests)
         stage.check("failures that no killed worker explains", not strays, told(strays) or f"0 of {report.failure_count}")
         per_kill = report.failure_count / max(1, len(kills))
@@ -141,6 +121,7 @@ def blocked(stage: Stage) -> None:
             spin = threading.Thread(target=_ask_to_spin, args=(site.port,))
             spin.start()
             stage.check("stack in the log", _told_within(proxy, "in spin", 2.5), f"after {time.monotonic() - began_s:.1f} s")
+            had, had_s = {pid: connections_of(pid) for pid in before}, time.monotonic()  # the blocked one accepts and closes none
             gone = wait_until(lambda: set(before) - set(proxy.workers()), "the worker is gone", timeout_s + 20.0)
             wait_until(lambda: len(proxy.workers()) == 3, "three workers again")
             took_s = time.monotonic() - began_s
@@ -148,19 +129,11 @@ def blocked(stage: Stage) -> None:
             spin.join()
             time.sleep(max(0.0, began_s + stage.seconds - time.monotonic()))
             report = stage.keep(load.finish())
-        ends = dict.fromkeys(gone, began_s + took_s)
-        strays = [failure for failure in known(report, ports) if not _in_blocked(ends, began_s, failure)]
+        strays = unexplained(report, [Kill(pid, had_s, had[pid]) for pid in gone], ports)
         stage.check("failures in other workers", not strays, told(strays) or f"0 of {report.failure_count}")
         silence = report.longest_silence_s
         stage.check("longest time without any answer", silence < 1.0, f"{silence:.2f} s")
         stage.check_exit(proxy)
-
-
-def _in_blocked(ends: dict[int, float], began_s: float, failure: Failure) -> bool:
-    """Return whether a failure belongs to the blocked worker: one that it had answered before, or that waited all the time."""
-    if failure.worker:
-        return failure.worker in ends
-    return any(failure.began_s < at_s and failure.at_s <= at_s + 1.0 and failure.at_s > began_s for at_s in ends.values())
 
 
 def _ask_to_spin(port: int) -> None:

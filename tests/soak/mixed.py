@@ -18,8 +18,8 @@ from pathlib import Path
 
 from tests.processes import PATIENCE_S, Process, Proxy, children_of, is_running
 from tests.soak.drift import FEWEST_WINDOWS
-from tests.soak.endings import due_to, known
 from tests.soak.interrupts import Interrupts
+from tests.soak.kills import unexplained
 from tests.soak.load import Mix, RunningLoad
 from tests.soak.restless import WORKERS, Restless
 from tests.soak.site import backends
@@ -203,7 +203,7 @@ class Mixed:
         stage.keep(
             restless, "the restless proxy, which loses workers: what fails may belong to a killed worker, and to nothing else"
         )
-        strays = [failure for failure in known(restless, self.ports) if not due_to(self.events.kills, failure)]
+        strays = unexplained(restless, self.events.kills, self.ports)
         acts = f"upgrades: {self.events.upgrades}, reloads: {self.events.reloads}, killed workers: {len(self.events.kills)}"
         stage.check("what was done to the restless one", not self.events.wrong, f"{acts}; {self.events.wrong or 'as it should'}")
         stage.check("failures that no killed worker explains", not strays, told(strays) or f"0 of {restless.failure_count}")

@@ -6,7 +6,6 @@ the next reload.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import random
@@ -20,6 +19,7 @@ from tests.processes import Proxy, children_of, is_running
 from tests.soak.changes import DONE, OUTCOME
 from tests.soak.drift import Point, Row, judge, windows
 from tests.soak.figures import descriptors, memory_bytes
+from tests.soak.kills import Kill, kill
 from tests.soak.watch import MASTER_DESCRIPTORS, MEMORY, MIB, settling
 
 WORKERS = 2
@@ -42,7 +42,7 @@ class Restless:
 
     def __init__(self, proxy: Proxy, between_s: float, say: Callable[[str], None], *, has_upgrade: bool) -> None:
         self.master = proxy.pid
-        self.kills: dict[int, float] = {}
+        self.kills: list[Kill] = []
         self.reloads = 0
         self.upgrades = 0
         self.wrong: list[str] = []
@@ -127,12 +127,10 @@ class Restless:
         if len(self.kills) >= _MOST_KILLS:
             self._reload()
             return
-        victim = random.choice(self.workers())
-        self.kills[victim] = time.monotonic()
         self._is_of_age = False
-        self._say(f"worker {victim} is killed")
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(victim, signal.SIGKILL)
+        done = kill(random.choice(self.workers()))
+        self.kills.append(done)
+        self._say(f"worker {done.pid} is killed, with {len(done.had)} connections")
 
     def _upgrade(self) -> None:
         """Ask for it. Nobody waits here: whoever ends the run meanwhile must not find it half done and forgotten."""

@@ -16,12 +16,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import gevent
-from gevent import socket
 
 from tests.soak.client import Client, Wrong
 from tests.soak.faults import CUT_BYTES
 from tests.soak.known import echo_of, stretch
-from tests.soak.reading import Ended, Malformed, Reader
+from tests.soak.reading import Ended, Malformed
 
 _RESET = struct.pack("ii", 1, 0)
 _UPLOAD_BYTES = 500_000
@@ -193,8 +192,7 @@ class RoughClient(Client):
     def raw(self) -> None:
         """Have a connection on which nothing was sent, not even by TLS."""
         self.close()
-        self._sock = socket.create_connection(self._target, self._timeout_s)
-        self._reader = Reader(self._sock)
+        self._open()
 
     def begin(self, ident: str, what: str, framing: str = "") -> None:
         """Send a request's head on a new connection."""

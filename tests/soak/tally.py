@@ -29,13 +29,15 @@ class Failure:
     received: int  # bytes of this answer
     detail: str
     ident: str
+    server_port: int = 0  # the ends of its connection, 0 when it had none
+    client_port: int = 0
+    connected_s: float = 0.0  # when that was asked for
 
     def __str__(self) -> str:
         who = f"worker {self.worker}" if self.worker else "no worker known"
         took = f"{self.at_s - self.began_s:.3f} s"
-        return (
-            f"{self.at_s:.3f} {self.kind}: {self.what} in {self.phase} after {took}, {who}, {self.received} bytes {self.detail}"
-        )
+        what = f"{self.kind}: {self.what} in {self.phase} after {took}"
+        return f"{self.at_s:.3f} {what}, {who}, from port {self.client_port}, {self.received} bytes {self.detail}"
 
 
 @dataclass

@@ -1,13 +1,11 @@
-"""What a case makes of failures and figures: whose fault a failure can be, and what is still flat."""
+"""What a case makes of failures and figures: who was shut out, and what is still flat."""
 
 from __future__ import annotations
 
 import socket
 
-import pytest
-
 from tests.soak.drift import Bound, Row, judge
-from tests.soak.endings import due_to, is_shut_out
+from tests.soak.endings import is_shut_out
 from tests.soak.figures import Figures, grown
 from tests.soak.show import lines
 from tests.soak.single import is_closed
@@ -20,24 +18,6 @@ MIB = 1024 * 1024
 def failure(at_s: float, worker: int = 0, what: str = "reset", began_s: float = 0.0, received: int = 0) -> Failure:
     """Return a failure in the head."""
     return Failure(at_s, "one", "head", what, worker, began_s or at_s - 0.1, received, "", "id")
-
-
-@pytest.mark.parametrize(
-    ("found", "is_explained"),
-    [
-        (failure(10.1, worker=7), True),
-        (failure(10.1, worker=8), False),  # somebody else's connection
-        (failure(11.0, worker=7, began_s=9.0), True),
-        (failure(12.0, worker=7, began_s=11.0), False),  # began when that worker was long gone
-        (failure(10.1), True),
-        (failure(12.0), False),  # nobody known, nobody killed
-        (failure(10.1, worker=7, what="mixed"), False),  # no kill explains a wrong answer
-        (failure(10.1, worker=7, what="status 502"), False),
-        (failure(10.1, what="refused"), False),
-    ],
-)
-def test_killed_worker_explains_only_what_it_had(found: Failure, is_explained: bool) -> None:
-    assert due_to({7: 10.0}, found) == is_explained
 
 
 def test_client_of_a_service_that_ends_is_shut_out_only_before_it_was_let_in() -> None:
