@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greenproxy.errors import REASONS
-from greenproxy.observability.metrics import MAX_SAMPLES, Metrics, Samples, metric_word
+from greenproxy.observability.metrics import MAX_SAMPLES, Metrics, Samples, metric_word, spread
 from tests.observability.exchanges import exchange, proxied, request
 
 
@@ -74,30 +74,59 @@ def test_what_was_drained_is_not_counted_again() -> None:
     assert (snapshot.requests, snapshot.errors, snapshot.upstreams, snapshot.request_time.seen) == (0, {}, {}, 0)
 
 
-def test_few_samples_are_all_kept() -> None:
-    samples = Samples()
-    for n in range(MAX_SAMPLES):
-        samples.observe(n)
-    assert (samples.kept, samples.rate) == (list(range(MAX_SAMPLES)), 1.0)
-
-
-@given(st.integers(MAX_SAMPLES + 1, 2000))
-def test_many_samples_are_a_part_of_known_size(count: int) -> None:
-    samples = Samples()
+def samples_of(count: int) -> Samples:
+    """Return what is kept of the durations 1, 2, 3 and so on."""
+    metrics = Metrics()
     for n in range(count):
-        samples.observe(n)
+        metrics.finished(exchange(request(), status=200, took_s=n + 1.0))
+    kept = metrics.drain().request_time
+    return Samples([round(each) for each in kept.kept], kept.seen)
+
+
+def test_few_samples_are_all_kept() -> None:
+    samples = samples_of(MAX_SAMPLES)
+    assert (samples.kept, samples.rate) == (list(range(1, MAX_SAMPLES + 1)), 1.0)
+
+
+@pytest.mark.parametrize("count", [MAX_SAMPLES + 1, 199, 200, 201, 1600, 1601, 2345])
+def test_many_samples_are_a_part_of_known_size_and_spread_evenly(count: int) -> None:
+    samples = samples_of(count)
     assert MAX_SAMPLES / 2 <= len(set(samples.kept)) == len(samples.kept) <= MAX_SAMPLES
     assert samples.rate == pytest.approx(len(samples.kept) / count)
-
-
-@given(st.integers(MAX_SAMPLES + 1, 5000))
-def test_samples_are_spread_evenly(count: int) -> None:
-    samples = Samples()
-    for n in range(count):
-        samples.observe(n)
     gaps = {after - before for before, after in pairwise(samples.kept)}
     assert len(gaps) == 1
     assert count - samples.kept[-1] <= max(gaps)
+
+
+def test_a_rare_ending_has_no_more_than_its_share_of_the_samples() -> None:
+    """Ten errors that took long must not look like a tenth of ten thousand requests."""
+    metrics = Metrics()
+    for _ in range(10_000):
+        metrics.finished(proxied(status=200, time_s=0.01))
+    for status in range(500, 510):
+        metrics.finished(proxied(status=status, time_s=9.0))
+    upstream = metrics.drain().upstreams["shop"].response_time
+    assert len(upstream.kept) >= MAX_SAMPLES / 2
+    assert sum(each > 1 for each in upstream.kept) <= 1
+
+
+def test_durations_of_all_endings_are_kept_while_there_are_few() -> None:
+    metrics = Metrics()
+    for status in (200, 200, 404, 502):
+        metrics.finished(proxied(status=status, time_s=status / 100))
+    upstream = metrics.drain().upstreams["shop"].response_time
+    assert (sorted(upstream.kept), upstream.rate) == ([2.0, 2.0, 4.04, 5.02], 1.0)
+
+
+@given(st.lists(st.tuples(st.integers(1, MAX_SAMPLES), st.floats(1, 1000)), max_size=20))
+def test_parts_are_spread_by_their_shares(sizes: list[tuple[int, float]]) -> None:
+    parts = [([float(n)] * kept, kept * every) for n, (kept, every) in enumerate(sizes)]
+    seen = sum(count for _, count in parts)
+    samples = spread(parts)
+    assert samples.seen == pytest.approx(seen)
+    assert len(samples.kept) <= MAX_SAMPLES
+    for n, (_, count) in enumerate(parts):
+        assert samples.kept.count(n) == pytest.approx(len(samples.kept) * count / seen, abs=1.01)
 
 
 @pytest.mark.parametrize(

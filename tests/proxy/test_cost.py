@@ -78,12 +78,12 @@ def test_a_small_exchange_makes_two_receives_and_two_sends(client: HubClient, li
 @pytest.mark.parametrize("lines", [(), BROWSER], ids=["small", "browser"])
 def test_a_request_that_comes_again_takes_few_calls(client: HubClient, lines: tuple[str, ...]) -> None:
     functions = cost_of(client, [get("/", *lines)] * REQUESTS).functions
-    assert functions.total() / REQUESTS <= 68, functions
+    assert functions.total() / REQUESTS <= 58, functions
 
 
 def test_a_request_for_something_else_takes_few_calls(client: HubClient) -> None:
     functions = cost_of(client, [get(f"/{n}", *BROWSER) for n in range(REQUESTS)]).functions
-    assert functions.total() / REQUESTS <= 73, functions
+    assert functions.total() / REQUESTS <= 63, functions
 
 
 def test_an_exchange_looks_at_the_clock_seldom(client: HubClient) -> None:
