@@ -343,6 +343,8 @@ class ProxyArbiter(Arbiter):
         """TTOU: one worker less, but never none."""
         if self.num_workers > 1:
             self._say.info("one worker less: %d", self.num_workers - 1)
+        else:
+            self._say.info("not one worker less: the last one stays")
         super().handle_ttou()
 
     # -------------------------------------------------------------- the end

@@ -136,27 +136,37 @@ class Estate:
         self._opened += opened
         for door in doors:
             for sock in door.sockets:
-                if sock in opened:
-                    self._say.info("listening on %s (%s)", shown(sock, door.listener), door.listener.name)
-                if new.settings.process.reuse_port and door.listener.protocol != ADMIN:
-                    self._widen(sock, new.cfg.workers, undo)
+                self._share(sock, door.listener, new, undo, is_new=sock in opened)
         return doors
 
-    def _widen(self, sock: ListeningSocket, workers: int, undo: ExitStack) -> None:
-        """Give a socket a lane for each worker; where that is not possible, all share what there is."""
-        why = "another program has it too (USR2): until the next reload" if self._has_other() else ""
+    def _share(self, sock: ListeningSocket, listener: ListenerSettings, new: Tenant, undo: ExitStack, *, is_new: bool) -> None:
+        """Let the workers share a socket, or its lanes with `reuse-port`; say that it listens, and how it is shared."""
+        has_lanes = new.settings.process.reuse_port and listener.protocol != ADMIN
+        before = len(queues_of(sock))
+        why_not = self._widen(sock, new.cfg.workers, undo) if has_lanes else ""
+        where, queues = shown(sock, listener), "a queue for each worker (reuse-port)"
+        if is_new:
+            self._say.info("listening on %s (%s)%s", where, listener.name, f", {queues}" if has_lanes and not why_not else "")
+        elif len(queues_of(sock)) > before:
+            self._say.info("%s: %s", where, queues)
+        if why_not:
+            self._say.info("reuse-port does not hold for %s, whose queue the workers share: %s", where, why_not)
+
+    def _widen(self, sock: ListeningSocket, workers: int, undo: ExitStack) -> str:
+        """Give a socket a lane for each worker. Returns why not, "" if it has them; without, all share what there is."""
+        if len(queues_of(sock)) >= workers:
+            return ""
         if bound_address(sock).path:
-            why = "it is a Unix socket"
-        elif sock.is_lent:
-            why = "it is systemd's"
-        if not why:
-            try:
-                undo.callback(narrow, sock, widen(sock, workers))
-                return
-            except OSError as error:
-                why = error.strerror or str(error)
-        if len(queues_of(sock)) < workers:
-            self._say.info("reuse-port does not hold for %s, whose queue the workers share: %s", shown(sock), why)
+            return "it is a Unix socket"
+        if sock.is_lent:
+            return "it is systemd's"
+        if self._has_other():
+            return "another program has it too (USR2): until the next reload"
+        try:
+            undo.callback(narrow, sock, widen(sock, workers))
+        except OSError as error:
+            return error.strerror or str(error)
+        return ""
 
     def _close_all_but(self, doors: Sequence[Door]) -> None:
         kept = [sock for door in doors for sock in door.sockets]

@@ -79,6 +79,17 @@ def test_what_has_one_queue_all_the_same_is_told(crowded: Proxy) -> None:
     assert (told in crowded.log()) == ("reuse-port = on" in crowded.file.read_text())
 
 
+def test_that_each_worker_has_a_queue_is_told_with_the_address(crowded: Proxy) -> None:
+    told = f"listening on http://127.0.0.1:{crowded.port()} (web), a queue for each worker (reuse-port)\n"
+    assert (told in crowded.log()) == ("reuse-port = on" in crowded.file.read_text())
+
+
+def test_an_address_that_gets_queues_by_a_reload_is_told(tmp_path: Path) -> None:
+    with edge(tmp_path) as proxy:
+        reload(proxy, ini(workers="2", reuse_port="on"))
+        proxy.wait_for_log(rf"http://127\.0\.0\.1:{proxy.port()}: a queue for each worker \(reuse-port\)")
+
+
 def test_a_worker_that_is_new_gets_the_next_clients(tmp_path: Path) -> None:
     with edge(tmp_path) as proxy, ExitStack() as stack:
         before = proxy.workers()

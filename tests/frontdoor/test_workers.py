@@ -89,6 +89,13 @@ def test_ttin_and_ttou_change_the_number_of_workers(tmp_path: Path) -> None:
         assert "error" not in proxy.log()
 
 
+def test_the_last_worker_stays_and_the_log_says_so(tmp_path: Path) -> None:
+    with edge(tmp_path, workers="1") as proxy:
+        proxy.send(signal.SIGTTOU)
+        proxy.wait_for_log("not one worker less: the last one stays")
+        assert len(proxy.workers()) == 1
+
+
 def test_workers_that_leave_are_not_taken_for_silent_ones(tmp_path: Path) -> None:
     with edge(tmp_path, worker_timeout="1s", workers="4") as proxy:
         before = proxy.workers()
