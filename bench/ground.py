@@ -34,9 +34,10 @@ MinProtocol = TLSv1.3
 Ciphersuites = {SUITE}
 """
 _UPLOAD = f'wrk.method = "POST"\nwrk.body = string.rep("x", {UPLOAD_BYTES})\n'
-#: Names all routes in turn, so that no cache of the last one flatters anybody.
-_ROUTES = """local count, at, requests = tonumber(os.getenv("BENCH_ROUTES")), 0, {}
-function init(args) for n = 1, count do requests[n] = wrk.format("GET", "/r" .. n .. "/page") end end
+#: What `targets.lua` asks for in turn: so many that no memory of those that came before flatters anybody.
+TARGETS = tuple(f"/{n:04}/page" for n in range(10_000))
+TARGETS_SCRIPT = f"""local count, at, requests = {len(TARGETS)}, 0, {{}}
+function init(args) for n = 1, count do requests[n] = wrk.format("GET", string.format("/%04d/page", n - 1)) end end
 function request() at = at % count + 1; return requests[at] end
 """
 _counted = re.compile(r"^ (\d+) \d+ (\d+) $", re.MULTILINE)
@@ -67,7 +68,7 @@ class Ground:
                 self.write(name, os.urandom(size))
             self.write("openssl.cnf", _OPENSSL.encode())
             self.write("upload.lua", _UPLOAD.encode())
-            self.write("routes.lua", _ROUTES.encode())
+            self.write("targets.lua", TARGETS_SCRIPT.encode())
             self._certify()
             self._start_origin()
         except BaseException:

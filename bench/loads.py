@@ -74,7 +74,6 @@ class Wrk:
     headers: tuple[str, ...] = ()
     is_secure: bool = False
     script: str = ""
-    routes: int = 0
     tools: tuple[str, ...] = ("wrk",)
 
     def lasts_s(self, seconds: float) -> float:
@@ -92,7 +91,7 @@ class Wrk:
 
     def run(self, ground: Ground, address: Address, seconds: float) -> Load:
         """Put it on a proxy for so long."""
-        environ = {"OPENSSL_CONF": ground.path("openssl.cnf"), "BENCH_ROUTES": str(self.routes)}
+        environ = {"OPENSSL_CONF": ground.path("openssl.cnf")}
         command = self.command(ground, address, seconds)
         return read_wrk(ground.children.run("wrk", command, ground.cores.load, seconds, **environ))
 

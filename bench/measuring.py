@@ -16,7 +16,7 @@ from http.client import HTTPException
 from typing import Any
 
 from bench.figures import Round
-from bench.ground import Counted, Ground
+from bench.ground import TARGETS, Counted, Ground
 from bench.holder import CONTEXT, ask
 from bench.loads import Address, Held
 from bench.processes import Cores, Trouble, free_port
@@ -143,9 +143,8 @@ def _hold(ground: Ground, resources: ExitStack, running: Running) -> None:
 
 
 def _check_greeting(running: Running) -> None:
-    path = "/r1/page" if running.cell.variant.routes else "/"
     try:
-        with urllib.request.urlopen(running.address.url(path, is_secure=False), timeout=10) as answer:
+        with urllib.request.urlopen(running.address.url(TARGETS[0], is_secure=False), timeout=10) as answer:
             body = answer.read()
     except urllib.error.HTTPError as error:
         raise Trouble(f"it answers {error.code} where the origin says 200") from error

@@ -10,7 +10,7 @@ from bench.figures import Summary, summaries, times
 from bench.prose import BUSY, HOW, INTRODUCTION, NOTES
 from bench.reading import MISSED
 from bench.report import PERCENTILES
-from bench.scenarios import COST, GROWTH, LATENCY, MEMORY, ROUNDS, SECONDS, WHOLE
+from bench.scenarios import COST, GROWTH, LATENCY, MEMORY, OTHER_TARGETS, ROUNDS, SECONDS, WHOLE
 
 Data = dict[str, Any]
 _OURS = "greenproxy"
@@ -36,6 +36,7 @@ def page(data: Data) -> str:
         *_cost_table(data),
         "\n## What greenproxy's own features cost\n",
         NOTES["own"],
+        *_targets(data),
         *_own_table(data),
         "\n## Latency at a fixed rate\n",
         NOTES["latency"],
@@ -191,6 +192,13 @@ def _grown(data: Data) -> list[str]:
                 f"- With {most:,} {name} a request costs {', '.join(found)} of what it costs with {_base_at(scenario):,}."
             )
     return lines
+
+
+def _targets(data: Data) -> list[str]:
+    """Return what another target with every request costs greenproxy, if that was measured."""
+    own = data["scenarios"].get("own", {"cells": {}})
+    ratio = times(own, OTHER_TARGETS, _OURS, "cpu_us")
+    return [NOTES["targets"].format(ratio=ratio)] if ratio is not None else []
 
 
 # ------------------------------------------------------------------ tables

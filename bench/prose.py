@@ -35,6 +35,10 @@ for greenproxy statsd too. The middleware is one function that sets a header fie
 machine with fewer than four the second one is also that of the load. All this is as fast as it goes, where nobody ever
 waits; at a fixed rate, with pauses, other figures hold, such as those in [Operations](operations.md).
 """,
+    "targets": """\
+greenproxy remembers what it has read, and in most rows of this page it is asked for one thing again and again. A target
+that was not asked for lately (`asked for other targets`: 10,000 in turn, more than it remembers) costs it {ratio:.2f} x.
+""",
     "latency": """\
 50 %, 99 % and 99.9 % of the answers came within these times. h2load asks at a fixed rate, all connections at the same
 instants, so that requests come in bursts as large as the number of connections. Who answers less than 95 % of the rate
@@ -46,7 +50,9 @@ many. The kernel's own, a few KiB for each socket, is the same for all.
 """,
     "growth": """\
 Multiples of the same proxy's processor time with {bases}. Of the connections, 500 at
-most are active; the others are open and idle. Backends are checked as by default. Requests name all routes in turn.
+most are active; the others are open and idle. Backends are checked as by default. With one route as with 10,000 the
+requests ask for the same 10,000 targets in turn, of which every route has an equal share: what grows is only the number
+of routes.
 """,
     "tls": """\
 The load speaks nothing older than TLS 1.3. Before the rounds a client like it asks each proxy twice: this is the version

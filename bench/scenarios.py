@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from bench.ground import TARGETS
 from bench.loads import BROWSER, Handshakes, Loading, Rate, Wrk
 from bench.targets import Variant
 
 COST, LATENCY, MEMORY, GROWTH = "cost", "latency", "memory", "growth"
 #: What figure each kind is about, and its unit.
 FIGURES = {COST: "cpu_us", LATENCY: "p99_us", MEMORY: "bytes", GROWTH: "cpu_us"}
+#: What the row of greenproxy is called in which no request asks for what the one before it did.
+OTHER_TARGETS = "asked for other targets"
 #: What a run is unless it is told otherwise: so many rounds of so many seconds, but fewer (though LEAST) where time is short.
 ROUNDS, SECONDS, LEAST = 5, 0.7, 3
 #: When a whole run begins no round that need not be, so that all is over within twelve minutes.
@@ -93,6 +96,7 @@ def _bulk(load: Loading) -> tuple[Cell, ...]:
 
 _OWN = "greenproxy"
 _SMALL = Wrk()
+_TARGETS = Wrk(TARGETS[0], script="targets.lua")
 
 
 def _own() -> tuple[Cell, ...]:
@@ -103,7 +107,8 @@ def _own() -> tuple[Cell, ...]:
         "under gunicorn": Variant(_OWN, is_under_gunicorn=True),
         "with 2 workers": Variant(_OWN, workers=2),
     }
-    return tuple(Cell(label, variant, _SMALL, base="greenproxy") for label, variant in variants.items())
+    cells = [Cell(label, variant, _SMALL, base="greenproxy") for label, variant in variants.items()]
+    return (*cells, Cell(OTHER_TARGETS, Variant(_OWN), _TARGETS, base="greenproxy"))
 
 
 def _logged() -> tuple[Cell, ...]:
@@ -127,11 +132,9 @@ def _backends() -> tuple[Cell, ...]:
 
 
 def _routes() -> tuple[Cell, ...]:
-    def load(count: int) -> Wrk:
-        return Wrk(path="/r1/page", script="routes.lua", routes=count)
-
+    """The load is the same with one route as with all: other targets cost more than one that is asked for again and again."""
     return tuple(
-        Cell(f"{proxy} {count}", Variant(proxy, routes=count), load(count), f"{proxy} 1", at=count)
+        Cell(f"{proxy} {count}", Variant(proxy, routes=count), _TARGETS, f"{proxy} 1", at=count)
         for count in (1, 10, 100, 1000, 10000)
         for proxy in ("nginx", _OWN)
     )
@@ -149,6 +152,7 @@ ALL = (
     Scenario("small", COST, "GET, an answer of 69 bytes, 32 kept connections", _cells(_SMALL, _WITH_MITMPROXY)),
     Scenario("small-1", COST, "the same over one connection", _cells(Wrk(connections=1))),
     Scenario("small-512", COST, "the same over 512 connections", _cells(Wrk(connections=512))),
+    Scenario("targets", COST, f"small, where requests ask for {len(TARGETS):,} targets in turn", _cells(_TARGETS)),
     Scenario("browser", COST, "GET with nine header fields of a browser", _cells(Wrk("/books/7?sort=year", headers=BROWSER))),
     Scenario("churn", COST, "a new connection for every request", _cells(Wrk(headers=_CHURN))),
     Scenario("bulk-64k", COST, "downloads of 64 KiB", _bulk(Wrk("/64k", 16))),
@@ -169,7 +173,7 @@ ALL = (
     Scenario("tls-idle-memory", MEMORY, "1,000 idle TLS connections", _idle(1000, is_secure=True), most_rounds=1),
     Scenario("connections", GROWTH, "small, by connected clients, of which up to 500 are active", _connections(), most_rounds=3),
     Scenario("backends", GROWTH, "small, by backends", _backends(), most_rounds=3),
-    Scenario("routes", GROWTH, "small, by routes, which take turns", _routes(), most_rounds=3),
+    Scenario("routes", GROWTH, f"small, by routes, which share {len(TARGETS):,} targets", _routes(), most_rounds=3),
 )
 BY_NAME = {scenario.name: scenario for scenario in ALL}
 QUICK = ("small", "browser", "churn", "bulk-1m", "tls", "idle-memory")

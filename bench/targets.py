@@ -66,6 +66,11 @@ def launch(variant: Variant, place: Place) -> Launch:
     return _LAUNCHES[variant.proxy](variant, place)
 
 
+def route_prefixes(count: int) -> list[str]:
+    """Return the paths of so many routes, a power of ten or none: digits, and each has an equal share of the ground's targets."""
+    return ["/" + str(count + n)[1:] for n in range(count)]
+
+
 # ------------------------------------------------------------------ greenproxy
 
 
@@ -93,7 +98,7 @@ def stamp(request, call_next):
 
 def _greenproxy_ini(variant: Variant, place: Place) -> str:
     backends = "\n".join(f"    http://{each}" for each in place.ground.origins[: variant.backends])
-    routes = "".join(f"[route:r{n}]\npath = /r{n}/\n\n" for n in range(1, variant.routes + 1))
+    routes = "".join(f"[route:r{n}]\npath = {prefix}\n\n" for n, prefix in enumerate(route_prefixes(variant.routes)))
     logs = f"access-log = {place.name}-access.log\nstatsd = 127.0.0.1:{place.statsd}" if variant.logs else "access-log = off"
     middleware = "middleware = stamp\n" if variant.has_middleware else ""
     secure = _SECURE.format(port=place.secure) if place.needs_tls else ""
@@ -130,7 +135,7 @@ tls-key = key.pem
 
 def _nginx(variant: Variant, place: Place) -> Launch:
     servers = " ".join(f"server {each};" for each in place.ground.origins[: variant.backends])
-    paths = [f"/r{n}/" for n in range(1, variant.routes + 1)] or ["/"]
+    paths = route_prefixes(variant.routes) or ["/"]
     locations = "\n".join(f"location {path} {{ proxy_pass http://origin; }}" for path in paths)
     log = f"access_log {place.name}-access.log;" if variant.logs else "access_log off;"
     buffering = "proxy_buffering off; proxy_request_buffering off;" if variant.is_unbuffered else ""

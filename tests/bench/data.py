@@ -42,7 +42,12 @@ def everything() -> dict[str, Any]:
         caddy=cell("caddy", *costs(50), {"failed": "12 answers were not 2xx"}),
     )
     bulk = scenario("cost", "cpu_us", nginx=cell("nginx", *costs(1000)), greenproxy=cell("greenproxy", *costs(500), tls=_TLS))
-    own = scenario("cost", "cpu_us", greenproxy=cell("greenproxy", *costs(20), base="greenproxy"))
+    own = scenario(
+        "cost",
+        "cpu_us",
+        greenproxy=cell("greenproxy", *costs(20), base="greenproxy"),
+        asked_for_other_targets=cell("greenproxy", *costs(26), base="greenproxy"),
+    )
     rate = scenario("latency", "p99_us", nginx=cell("nginx", times(1000)), greenproxy=cell("greenproxy", times(1500)))
     idle = scenario("memory", "bytes", nginx=cell("nginx", {"bytes": 400.0}), greenproxy=cell("greenproxy", {"bytes": 800.0}))
     routes = scenario(

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from bench import __main__ as command
 from bench import tools
-from bench.ground import Counted
+from bench.ground import TARGETS, Counted
 from bench.loads import Wrk
 from bench.measuring import not_proxied
 from bench.processes import Children, Cores, Trouble
 from bench.reading import Load
-from bench.scenarios import ALL, QUICK, Cell
-from bench.targets import ROOT, Variant
+from bench.scenarios import ALL, BY_NAME, QUICK, Cell
+from bench.targets import ROOT, Variant, route_prefixes
 
 
 def planned(*arguments: str) -> list[tuple[str, list[str]]]:
@@ -51,6 +52,17 @@ def test_another_checkout_is_the_base_of_this_one() -> None:
 def test_every_cell_names_its_base_or_itself() -> None:
     for scenario in ALL:
         assert {cell.base for cell in scenario.cells} <= {cell.label for cell in scenario.cells}, scenario.name
+
+
+def test_load_is_the_same_whatever_the_number_of_routes() -> None:
+    assert {cell.load for cell in BY_NAME["routes"].cells} == {Wrk(TARGETS[0], script="targets.lua")}
+
+
+@pytest.mark.parametrize("count", sorted({cell.variant.routes for cell in BY_NAME["routes"].cells}))
+def test_every_route_has_an_equal_share_of_the_targets(count: int) -> None:
+    width = len(route_prefixes(count)[-1])
+    shares = Counter(target[:width] for target in TARGETS)
+    assert shares == dict.fromkeys(route_prefixes(count), len(TARGETS) // count)
 
 
 @pytest.mark.parametrize(

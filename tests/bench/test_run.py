@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any
 import pytest
 
 from bench import tools
+from bench.ground import TARGETS, TARGETS_SCRIPT
 from bench.usage import family, memory_bytes, processor_s
-from tests.processes import Process, is_running, wait_until
+from tests.processes import PATIENCE_S, Process, is_running, wait_until
 
 ABSENT = tools.missing(["nginx", "wrk", "openssl"])
 needs_programs = pytest.mark.skipif(bool(ABSENT), reason=f"not installed: {', '.join(ABSENT)}")
@@ -80,6 +82,29 @@ def test_interrupt_ends_all_children_and_removes_all_files(tmp_path: Path) -> No
     assert not [pid for pid in children if is_running(pid)]
     assert list(bench.temporary.iterdir()) == []
     shutil.rmtree(bench.temporary)
+
+
+def asked_for(listener: socket.socket, count: int) -> list[str]:
+    """Answer so many requests, which come one after the other, and return what they asked for."""
+    asked: list[str] = []
+    while len(asked) < count:
+        client = listener.accept()[0]
+        with client:
+            client.settimeout(PATIENCE_S)
+            while len(asked) < count and (head := client.recv(65536)):
+                asked.append(head.split()[1].decode())
+                client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    return asked
+
+
+@needs_programs
+def test_load_asks_for_all_targets_in_turn(tmp_path: Path) -> None:
+    (tmp_path / "targets.lua").write_text(TARGETS_SCRIPT)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(PATIENCE_S)
+        load = ["wrk", "-t1", "-c1", "-d60s", "-s", "targets.lua", f"http://127.0.0.1:{listener.getsockname()[1]}/"]
+        with Process(load, tmp_path):
+            assert sorted(asked_for(listener, len(TARGETS))) == list(TARGETS)
 
 
 def test_processor_time_and_memory_of_descendants_count(tmp_path: Path) -> None:

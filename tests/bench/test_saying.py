@@ -41,6 +41,7 @@ def test_report_of_latency_shows_percentiles() -> None:
         "- **More memory** in idle-memory than nginx (2.00 x).",
         "- With 1,000 routes a request costs greenproxy 1.10 x of what it costs with 1.",
         "| small: about cost | 10.0 us | **2.50 x** (2.00 to 3.00) | failed |",
+        "that was not asked for lately (`asked for other targets`: 10,000 in turn, more than it remembers) costs it 1.30 x.",
         "| small | caddy | 12 answers were not 2xx (round 2 of 2) |",
     ],
 )
