@@ -42,3 +42,9 @@ def test_the_table_is_what_is_printed() -> None:
 def test_every_command_and_its_keys_are_there(command: str) -> None:
     assert f"## greenproxy {command}\n" in PAGE
     assert all(f"`{key}`" in PAGE for key in COMMANDS[command][1])
+
+
+def test_commands_of_the_readme_say_whom_they_are_about() -> None:
+    told = re.findall(rf"greenproxy (?:{'|'.join(COMMANDS)})\b[^`\n]*", (ROOT / "README.md").read_text())
+    assert told
+    assert all(each.endswith(" -c greenproxy.ini") for each in told)
