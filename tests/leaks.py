@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
+import stat
 import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 GRACE_S = 3.0  # threads that were told to end, kernels that reap: they get this long
@@ -22,9 +22,10 @@ def threads() -> set[Any]:
 def children() -> set[Any]:
     """Return the process ids of all child processes of this process."""
     found: set[Any] = set()
-    for task in Path("/proc/self/task").glob("*/children"):
+    for task in os.listdir("/proc/self/task"):
         try:
-            found.update(int(pid) for pid in task.read_text().split())
+            with open(f"/proc/self/task/{task}/children", "rb", buffering=0) as file:
+                found.update(map(int, file.read().split()))
         except OSError:
             continue  # the thread has just ended
     return found
@@ -35,11 +36,11 @@ def sockets() -> set[Any]:
     found: set[Any] = set()
     for entry in os.listdir("/proc/self/fd"):
         try:
-            link = os.readlink(f"/proc/self/fd/{entry}")
+            status = os.fstat(int(entry))
         except OSError:
             continue  # it was the listing's own
-        if link.startswith("socket:"):
-            found.add(link)
+        if stat.S_ISSOCK(status.st_mode):
+            found.add(status.st_ino)
     return found
 
 

@@ -22,6 +22,7 @@ from greenproxy.protocol.body import (
 )
 from tests.protocol.cases import ACCEPTED_CHUNKS, REFUSED_CHUNKS, Accepted, Refused
 from tests.protocol.reading import NEXT, byte_by_byte, whole
+from tests.tables import for_each
 
 Cut = Callable[[bytes], Iterable[bytes]]
 
@@ -39,24 +40,30 @@ def cut_at(data: bytes, places: list[int]) -> list[bytes]:
 
 class TestChunkedDecoder:
     @both_cuts
-    @pytest.mark.parametrize("row", ACCEPTED_CHUNKS, ids=[row.name for row in ACCEPTED_CHUNKS])
-    def test_valid_chunks_are_read(self, row: Accepted, cut: Cut) -> None:
-        decoder = ChunkedDecoder()
-        assert decoded(decoder, cut(row.data)) == row.payload
-        assert (decoder.is_done, decoder.excess) == (True, b"")
+    def test_valid_chunks_are_read(self, cut: Cut) -> None:
+        def is_read(row: Accepted) -> None:
+            decoder = ChunkedDecoder()
+            assert decoded(decoder, cut(row.data)) == row.payload
+            assert (decoder.is_done, decoder.excess) == (True, b"")
+
+        for_each(ACCEPTED_CHUNKS, is_read)
 
     @both_cuts
-    @pytest.mark.parametrize("row", ACCEPTED_CHUNKS, ids=[row.name for row in ACCEPTED_CHUNKS])
-    def test_what_is_behind_the_last_chunk_is_excess(self, row: Accepted, cut: Cut) -> None:
-        decoder = ChunkedDecoder()
-        assert decoded(decoder, cut(row.data + NEXT)) == row.payload
-        assert (decoder.is_done, decoder.excess) == (True, NEXT)
+    def test_what_is_behind_the_last_chunk_is_excess(self, cut: Cut) -> None:
+        def is_read(row: Accepted) -> None:
+            decoder = ChunkedDecoder()
+            assert decoded(decoder, cut(row.data + NEXT)) == row.payload
+            assert (decoder.is_done, decoder.excess) == (True, NEXT)
+
+        for_each(ACCEPTED_CHUNKS, is_read)
 
     @both_cuts
-    @pytest.mark.parametrize("row", REFUSED_CHUNKS, ids=[row.name for row in REFUSED_CHUNKS])
-    def test_doubtful_chunks_are_refused(self, row: Refused, cut: Cut) -> None:
-        with pytest.raises(Malformed):
-            decoded(ChunkedDecoder(), cut(row.data))
+    def test_doubtful_chunks_are_refused(self, cut: Cut) -> None:
+        def is_refused(row: Refused) -> None:
+            with pytest.raises(Malformed):
+                decoded(ChunkedDecoder(), cut(row.data))
+
+        for_each(REFUSED_CHUNKS, is_refused)
 
     @pytest.mark.parametrize("size", range(len(b"5\r\nhello\r\n0\r\nX: y\r\n\r\n")))
     def test_a_part_is_never_the_whole(self, size: int) -> None:

@@ -16,9 +16,10 @@ from greenproxy.protocol.http1 import (
 from greenproxy.protocol.target import parse_target
 from tests.protocol.cases import ACCEPTED_RESPONSES, REFUSED_RESPONSES, Accepted, Refused, request
 from tests.protocol.reading import NEXT, byte_by_byte, read_request, read_response, whole
+from tests.tables import for_each
 from tests.wire.cases import SERVED, UNFINISHED, Case
 from tests.wire.house import MAX_FIELDS, MAX_HEAD_BYTES, MAX_URI_BYTES
-from tests.wire.requests import HEADS
+from tests.wire.requests import HEAD_TABLES
 
 Cut = Callable[[bytes], Iterable[bytes]]
 
@@ -26,14 +27,9 @@ both_cuts = pytest.mark.parametrize("cut", [whole, byte_by_byte])
 
 
 # Limits of bodies are the server's; a route, a middleware or the method may answer what the protocol accepts.
-REQUESTS = [case for case in HEADS if case.status != 413]
+REQUESTS = {subject: [case for case in table if case.status != 413] for subject, table in HEAD_TABLES.items()}
 ANSWERED_BY_OTHERS = (200, 403, 405)
 SMALL = HeadLimits(MAX_HEAD_BYTES, MAX_FIELDS, MAX_URI_BYTES)
-
-
-def rows(table: list[Accepted] | list[Refused]) -> pytest.MarkDecorator:
-    """Run a test for each row of a table."""
-    return pytest.mark.parametrize("row", table, ids=[row.name for row in table])
 
 
 def verdict(pieces: Iterable[bytes], limits: HeadLimits) -> tuple[bytes, bytes] | int:
@@ -54,8 +50,12 @@ def parsed(*lines: bytes, start: bytes = b"GET / HTTP/1.1") -> RequestHead:
 
 
 class TestTables:
-    @pytest.mark.parametrize("case", REQUESTS, ids=[case.name for case in REQUESTS])
-    def test_a_request_has_one_verdict_however_its_bytes_arrive(self, case: Case) -> None:
+    @pytest.mark.parametrize("subject", REQUESTS)
+    def test_a_request_has_one_verdict_however_its_bytes_arrive(self, subject: str) -> None:
+        for_each(REQUESTS[subject], self.assert_has_one_verdict)
+
+    @staticmethod
+    def assert_has_one_verdict(case: Case) -> None:
         refusal = case.status if case.status not in ANSWERED_BY_OTHERS else SERVED
         limits = SMALL if case.listener == "small" else HeadLimits(32 * 1024, 100, 8 * 1024)
         verdicts = {verdict(cut(case.data), limits) for cut in (whole, byte_by_byte)}
@@ -68,22 +68,28 @@ class TestTables:
             assert verdicts == behind == {refusal}
 
     @both_cuts
-    @rows(ACCEPTED_RESPONSES)
-    def test_an_unambiguous_response_is_accepted(self, row: Accepted, cut: Cut) -> None:
-        message = read_response(cut(row.data))
-        assert (message.is_done, message.payload, message.excess) == (True, row.payload, b"")
+    def test_an_unambiguous_response_is_accepted(self, cut: Cut) -> None:
+        def is_read(row: Accepted) -> None:
+            message = read_response(cut(row.data))
+            assert (message.is_done, message.payload, message.excess) == (True, row.payload, b"")
+
+        for_each(ACCEPTED_RESPONSES, is_read)
 
     @both_cuts
-    @rows(ACCEPTED_RESPONSES)
-    def test_a_response_leaves_the_next_one_alone(self, row: Accepted, cut: Cut) -> None:
-        message = read_response(cut(row.data + NEXT))
-        assert (message.is_done, message.payload, message.excess) == (True, row.payload, NEXT)
+    def test_a_response_leaves_the_next_one_alone(self, cut: Cut) -> None:
+        def is_read(row: Accepted) -> None:
+            message = read_response(cut(row.data + NEXT))
+            assert (message.is_done, message.payload, message.excess) == (True, row.payload, NEXT)
+
+        for_each(ACCEPTED_RESPONSES, is_read)
 
     @both_cuts
-    @rows(REFUSED_RESPONSES)
-    def test_a_doubtful_response_is_refused(self, row: Refused, cut: Cut) -> None:
-        with pytest.raises(row.error):
-            read_response(cut(row.data))
+    def test_a_doubtful_response_is_refused(self, cut: Cut) -> None:
+        def is_refused(row: Refused) -> None:
+            with pytest.raises(row.error):
+                read_response(cut(row.data))
+
+        for_each(REFUSED_RESPONSES, is_refused)
 
 
 class TestRequestHead:

@@ -5,7 +5,9 @@ What a backend got is looked at in the same way for all: however odd the request
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import TypeVar
 
 import pytest
 
@@ -13,20 +15,23 @@ from tests.client import Answer, Cut, RawClient
 from tests.running import RunningProxy
 from tests.scripted import ScriptedBackend
 from tests.scripts import Received
+from tests.tables import for_each
 from tests.wire.cases import NEXT, SERVED, UNFINISHED, Case, Pipeline
 from tests.wire.house import INI
-from tests.wire.requests import ALL
+from tests.wire.requests import TABLES
 from tests.wire.requests.pipelines import PIPELINES
 
 House = tuple[RunningProxy, ScriptedBackend]
 Feed = Callable[[RawClient, bytes], None]
+Row = TypeVar("Row", Case, Pipeline)
 
 _DRIPPED_BYTES = 300  # of each end of what is fed byte by byte; the middle of long ones comes in one piece
 
-TOUCHABLE = [case for case in ALL if case.status == SERVED and case.listener == "web"]
+TOUCHABLE = {
+    subject: [case for case in table if case.status == SERVED and case.listener == "web"] for subject, table in TABLES.items()
+}
 
-all_cases = pytest.mark.parametrize("case", ALL, ids=lambda case: case.name)
-all_pipelines = pytest.mark.parametrize("case", PIPELINES, ids=lambda case: case.name)
+every_table = pytest.mark.parametrize("subject", TABLES)
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +46,16 @@ def house(standing: House) -> Iterator[House]:
     """The same, with a backend that has seen nothing yet."""
     yield standing
     standing[1].begin_again()
+
+
+def play(house: House, table: Iterable[Row], check: Callable[[House, Row], None]) -> None:
+    """Check every row, each with a backend that has seen nothing yet."""
+
+    def begin_and_check(row: Row) -> None:
+        house[1].begin_again()
+        check(house, row)
+
+    for_each(table, begin_and_check)
 
 
 def whole(client: RawClient, data: bytes) -> None:
@@ -66,8 +81,12 @@ both_ways = pytest.mark.parametrize("feed", [whole, byte_by_byte])
 
 
 @both_ways
-@all_cases
-def test_a_request_gets_what_the_table_says(house: House, case: Case, feed: Feed) -> None:
+@every_table
+def test_a_request_gets_what_the_table_says(house: House, subject: str, feed: Feed) -> None:
+    play(house, TABLES[subject], partial(assert_goes_as_told, feed=feed))
+
+
+def assert_goes_as_told(house: House, case: Case, feed: Feed) -> None:
     running, backend = house
     with RawClient(running.address(case.listener)) as client:
         feed(client, case.data)
@@ -79,9 +98,13 @@ def test_a_request_gets_what_the_table_says(house: House, case: Case, feed: Feed
         assert_has_one_reading(request)
 
 
-@pytest.mark.parametrize("case", TOUCHABLE, ids=lambda case: case.name)
-def test_a_request_is_the_same_to_its_backend_when_a_middleware_touched_its_fields(house: House, case: Case) -> None:
+@pytest.mark.parametrize("subject", [subject for subject, table in TOUCHABLE.items() if table])
+def test_a_request_is_the_same_to_its_backend_when_a_middleware_touched_its_fields(house: House, subject: str) -> None:
     """Then its head is not the bytes that came any more: it is written anew, from the fields as the middleware left them."""
+    play(house, TOUCHABLE[subject], assert_is_the_same_when_touched)
+
+
+def assert_is_the_same_when_touched(house: House, case: Case) -> None:
     running, backend = house
     with RawClient(running.address("touched")) as client:
         client.send(case.data)
@@ -93,8 +116,12 @@ def test_a_request_is_the_same_to_its_backend_when_a_middleware_touched_its_fiel
     assert_has_one_reading(request)
 
 
-@all_cases
-def test_what_stands_behind_a_request_is_the_next_one_or_never_read(house: House, case: Case) -> None:
+@every_table
+def test_what_stands_behind_a_request_is_the_next_one_or_never_read(house: House, subject: str) -> None:
+    play(house, TABLES[subject], assert_next_is_served_or_never_read)
+
+
+def assert_next_is_served_or_never_read(house: House, case: Case) -> None:
     running, backend = house
     with RawClient(running.address(case.listener)) as client:
         client.send(case.data + NEXT)
@@ -161,8 +188,11 @@ def assert_has_one_reading(request: Received) -> None:
 
 
 @both_ways
-@all_pipelines
-def test_a_pipeline_is_answered_in_order_up_to_the_first_refusal(house: House, case: Pipeline, feed: Feed) -> None:
+def test_a_pipeline_is_answered_in_order_up_to_the_first_refusal(house: House, feed: Feed) -> None:
+    play(house, PIPELINES, partial(assert_is_answered_in_order, feed=feed))
+
+
+def assert_is_answered_in_order(house: House, case: Pipeline, feed: Feed) -> None:
     running, backend = house
     with RawClient(running.address()) as client:
         feed(client, case.data)
@@ -171,8 +201,11 @@ def test_a_pipeline_is_answered_in_order_up_to_the_first_refusal(house: House, c
     assert [request.target for request in backend.requests] == list(case.heard)
 
 
-@all_pipelines
-def test_what_stands_behind_a_pipeline_is_the_next_request_or_never_read(house: House, case: Pipeline) -> None:
+def test_what_stands_behind_a_pipeline_is_the_next_request_or_never_read(house: House) -> None:
+    play(house, PIPELINES, assert_next_follows_the_pipeline)
+
+
+def assert_next_follows_the_pipeline(house: House, case: Pipeline) -> None:
     running, backend = house
     with RawClient(running.address()) as client:
         client.send(case.data + NEXT)

@@ -13,9 +13,10 @@ from tests.processes import wait_until
 from tests.running import RunningProxy
 from tests.scripted import ScriptedBackend
 from tests.scripts import Connection, Step, always, answer, expect_request, half_close, send, send_in_pieces, wait_until_gone
+from tests.tables import for_each
 from tests.wire import response_cases as wire
 from tests.wire.response_cases import Broken, Case, Refused, Switched, Whole
-from tests.wire.responses import ALL
+from tests.wire.responses import TABLES
 
 INI = """
 [listener:web]
@@ -58,7 +59,7 @@ def touch(request, call_next):
 SLOW_BYTES = 2000  # what is longer comes in pieces of this size instead of byte by byte
 
 House = tuple[RunningProxy, ScriptedBackend]
-every_case = pytest.mark.parametrize("case", ALL, ids=lambda case: case.name)
+every_table = pytest.mark.parametrize("subject", TABLES)
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +155,7 @@ def goes_on(case: Case) -> list[Step]:
 
 def play(house: House, case: Case, feed: Step) -> None:
     running, backend = house
+    backend.begin_again()
     backend.play([expect_request, feed, *goes_on(case)], always(answer(b"other")))
     with RawClient(running.address(case.listener)) as client:
         client.send(request(case))
@@ -164,16 +166,20 @@ def play(house: House, case: Case, feed: Step) -> None:
         assert client.ask(get("/next")).body == (b"same" if case.is_kept else b"other")
 
 
-@every_case
-def test_an_answer_that_comes_whole_is_what_the_table_says(house: House, case: Case) -> None:
-    play(house, case, send(case.data))
+@every_table
+def test_an_answer_that_comes_whole_is_what_the_table_says(house: House, subject: str) -> None:
+    for_each(TABLES[subject], lambda case: play(house, case, send(case.data)))
 
 
-@pytest.mark.parametrize("case", [case for case in ALL if isinstance(case.told, Whole)], ids=lambda case: case.name)
-def test_an_answer_that_a_middleware_touched_is_the_same(house: House, case: Case) -> None:
-    play(house, case._replace(listener="touched"), send(case.data))
+@every_table
+def test_an_answer_that_a_middleware_touched_is_the_same(house: House, subject: str) -> None:
+    passed_on = [case._replace(listener="touched") for case in TABLES[subject] if isinstance(case.told, Whole)]
+    for_each(passed_on, lambda case: play(house, case, send(case.data)))
 
 
-@every_case
-def test_an_answer_that_comes_byte_by_byte_is_the_same(house: House, case: Case) -> None:
-    play(house, case, send_in_pieces(case.data, SLOW_BYTES if len(case.data) > SLOW_BYTES else 1))
+@every_table
+def test_an_answer_that_comes_byte_by_byte_is_the_same(house: House, subject: str) -> None:
+    def feed(case: Case) -> Step:
+        return send_in_pieces(case.data, SLOW_BYTES if len(case.data) > SLOW_BYTES else 1)
+
+    for_each(TABLES[subject], lambda case: play(house, case, feed(case)))
