@@ -25,7 +25,7 @@ from gevent.ssl import SSLContext
 
 from greenproxy.deadline import NEVER, Limit
 from greenproxy.net.backlog import Backlog
-from greenproxy.net.stream import Stream
+from greenproxy.net.stream import CLIENTS_FIRST, Stream
 
 RECORD_BYTES = 16384  # the most that a record carries (RFC 8446 section 5.1)
 _BATCH_BYTES = 8 * RECORD_BYTES  # encrypted and sent in one call: what a relay reads at once
@@ -61,7 +61,7 @@ class TlsStream(Stream):
     )  # fmt: skip
 
     def __init__(self, sock: _socket.socket, context: SSLContext) -> None:
-        super().__init__(sock)
+        super().__init__(sock, CLIENTS_FIRST)
         self._tls: Any = context.wrap_bio(_incoming, _outgoing, server_side=True)
         self._held = b""  # decrypted, and not taken yet
         self._has_part = True  # OpenSSL may have a part of a record
@@ -117,7 +117,7 @@ class TlsStream(Stream):
         self.is_closed = True
         self._on_readable = None
         self._is_armed = True
-        return Stream(self._sock)
+        return Stream(self._sock, CLIENTS_FIRST)
 
     @property
     def has_heard(self) -> bool:

@@ -16,7 +16,7 @@ from greenproxy.deadline import Patience
 from greenproxy.errors import BodyTimeout, ProxyError, SendTimeout
 from greenproxy.messages import ClientAddress, Handler, Request, Response
 from greenproxy.net.recycler import Recycler
-from greenproxy.net.stream import Stream
+from greenproxy.net.stream import CLIENTS_FIRST, Stream
 from greenproxy.protocol.http1 import HeadLimits, RequestHead
 from greenproxy.server.http1 import Connection
 from greenproxy.server.serve import Funnel
@@ -78,7 +78,7 @@ class Front:
 
     def accept(self, sock: _socket.socket, address: Any) -> None:
         """Take over an accepted connection. In the hub."""
-        self._open.add(Connection(self, Stream(sock), address))
+        self._open.add(Connection(self, Stream(sock, CLIENTS_FIRST), address))
 
     def forget(self, connection: Waiting) -> None:
         """A connection is closed. Idempotent."""

@@ -10,8 +10,8 @@ from gevent import get_hub
 
 from greenproxy.deadline import Patience
 from greenproxy.errors import ReadTimeout
-from greenproxy.net.stream import Stream
-from tests.hub import HubSocket, poll, reset, turns, until, watchers
+from greenproxy.net.stream import CLIENTS_FIRST, Stream
+from tests.hub import HubSocket, connected, poll, reset, turns, until, watchers
 from tests.net.conftest import MakePair
 
 PATIENT = Patience(10, ReadTimeout)
@@ -250,3 +250,19 @@ def test_parking_what_is_closed_starts_no_watcher(pair: MakePair) -> None:
     stream.close()
     stream.park(Bell())
     assert watchers() == before
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_of_what_comes_in_one_turn_streams_with_a_priority_hear_first(first: int) -> None:
+    pairs = [connected(), connected()]
+    streams = [Stream(pairs[0][0], CLIENTS_FIRST), Stream(pairs[1][0])]
+    heard: list[Stream] = []
+    for stream in streams:
+        stream.park(lambda stream=stream: heard.append(stream))  # type: ignore[misc]
+    for at in (first, 1 - first):
+        pairs[at][1].sendall(b"x")
+    poll()
+    assert heard == streams
+    for stream, (_, peer) in zip(streams, pairs, strict=True):
+        stream.close()
+        peer.close()
