@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 from typing import Any
@@ -38,6 +39,12 @@ class TlsPeer:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls: Any = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
         self._plain = b""
+
+    def hello(self) -> bytes:
+        """Return what opens a handshake."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self.tls.do_handshake()
+        return self._outgoing.read()
 
     def shake_hands(self) -> None:
         """Do the whole handshake."""

@@ -121,8 +121,17 @@ class TlsStream(Stream):
 
     @property
     def has_heard(self) -> bool:
-        """Whether the client has said anything yet."""
+        """Whether the client has said anything yet that was read."""
         return not self._has_part or self._goodbye_due
+
+    def is_greeted(self) -> bool:
+        """Return whether the client has said anything yet, be it unread. Does not wait."""
+        if self.has_heard:
+            return True
+        try:
+            return bool(super().peek())
+        except OSError:
+            return False
 
     @property
     def is_resumed(self) -> bool:
@@ -175,6 +184,10 @@ class TlsStream(Stream):
                 return data
             self._held = data
         return self._held[:1]
+
+    def has_arrived(self) -> bool:
+        """Return whether a byte is there to be read, or on its way: of its record a part has come. Does not wait."""
+        return super().has_arrived() or (self._has_part and not self._is_ended)
 
     def _receive(self) -> bytes | None:
         """Fetch and decrypt what has arrived: bytes, b"" at the end, None when there is not a whole record."""

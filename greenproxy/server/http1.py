@@ -65,13 +65,19 @@ class Connection:
     def give_up_waiting(self) -> None:
         """End a wait that took too long or is no longer wanted: silent connections close, half a head gets a 408.
 
-        A request that has arrived in this very turn of the loop is served: closing would answer it with a reset.
+        A request that has arrived in this very turn of the loop, be it a part of it, has the time of a head: closing would answer
+        it with a reset.
         """
-        if self._front.reading.pop(self, self) is None:
+        front = self._front
+        if front.reading.pop(self, self) is None:
             self.stream.unpark()
-            self._front.recycler.spawn(lambda: self._refuse(HeaderTimeout()))
+            front.recycler.spawn(lambda: self._refuse(HeaderTimeout()))
         elif not self.stream.has_arrived():
             self.close()
+        else:
+            front.idle.pop(self, None)
+            self.since_s = monotonic()
+            self._park(front.reading)  # again: TLS has fetched it meanwhile, and the socket will not tell of it
 
     # -------------------------------------------------------------- reading heads
 

@@ -94,11 +94,11 @@ class TlsFront(Front):
         connection.refuse(BadRequest(_PLAIN_HTTP))
 
     def close_idle(self, *, for_s: float, also_new: bool) -> None:
-        """Close connections that have waited for so long; with `also_new` those that greet too."""
+        """Close connections that have waited for so long; with `also_new` those too whose handshake has not begun."""
         super().close_idle(for_s=for_s, also_new=also_new)
         if also_new:
             for each in self._older(self.reading, monotonic() - for_s):
-                if isinstance(each, Greeting):
+                if isinstance(each, Greeting) and not each.stream.is_greeted():
                     each.close()
 
 
