@@ -50,14 +50,16 @@ def no_room(running: RunningProxy) -> AbstractContextManager[None]:
 def no_room_but_what_is_idle(running: RunningProxy, join: Join) -> AbstractContextManager[None]:
     """Return a block in which the worker has to close something to open another, and every number that it has will do."""
     while max(taken(running)) >= len(taken(running)):  # more clients, until no lower number is free
-        _join_and_wait(running, join)
+        accepted(running, join)
     return room_for(running, 0)
 
 
-def _join_and_wait(running: RunningProxy, join: Join) -> None:
+def accepted(running: RunningProxy, join: Join) -> RawClient:
+    """Connect one more client, and return it as soon as the worker has accepted it: a shortage of before makes it pause."""
     before = connections(running)
-    join(running)
+    client = join(running)
     wait_until(lambda: connections(running) > before, "it is accepted")
+    return client
 
 
 def errors(running: RunningProxy) -> list[str]:

@@ -16,7 +16,7 @@ import pytest
 from tests.client import Answer, RawClient, get
 from tests.conftest import MakeBackend, StartProxy
 from tests.e2e.crowd import visit
-from tests.e2e.scarce import Join, connections, errors, no_room, no_room_but_what_is_idle, room_for, state_of
+from tests.e2e.scarce import Join, accepted, errors, no_room, no_room_but_what_is_idle, room_for, state_of
 from tests.e2e.test_seen import Statsd
 from tests.processes import wait_until
 from tests.running import RunningProxy
@@ -167,7 +167,7 @@ def test_busy_clients_are_served_and_who_waits_is_next(proxy: StartProxy, script
 
 
 def test_idle_clients_make_room_for_a_backend(running: RunningProxy, crowd: Join) -> None:
-    idle, client = crowd(running), crowd(running)
+    idle, client = accepted(running, crowd), accepted(running, crowd)
     with no_room_but_what_is_idle(running, crowd):
         assert client.ask(get()).status == 200
         assert idle.is_closed()
@@ -182,8 +182,7 @@ def test_idle_sockets_to_a_backend_make_room_for_another(running: RunningProxy, 
 
 def ask_without_room(running: RunningProxy, crowd: Join) -> Answer:
     """Ask while nothing can be opened and nobody is idle."""
-    client = crowd(running)
-    wait_until(lambda: connections(running) == 1, "it is accepted")
+    client = accepted(running, crowd)
     with no_room(running):
         return client.ask(get())
 
@@ -213,7 +212,7 @@ def test_health_checks_that_have_no_descriptor_say_nothing(proxy: StartProxy, sc
 
 
 def test_the_admin_listener_answers_at_the_cost_of_idle_clients(running: RunningProxy, crowd: Join) -> None:
-    idle = crowd(running)
+    idle = accepted(running, crowd)
     with no_room_but_what_is_idle(running, crowd):
         assert state_of(running)
         assert idle.is_closed()
