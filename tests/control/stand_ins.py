@@ -18,7 +18,7 @@ from typing import Any
 from tests.processes import PATIENCE_S, wait_until
 
 _MASTER = """
-import os, signal, sys, time
+import os, signal, sys
 folder, ends = sys.argv[1], sys.argv[2] == "ends"
 
 def note(signum, _frame):
@@ -33,7 +33,7 @@ with open(os.path.join(folder, "pid.new"), "w") as file:
     print(os.getpid(), file=file)
 os.rename(os.path.join(folder, "pid.new"), os.path.join(folder, "pid"))
 while True:
-    time.sleep(60)
+    signal.pause()
 """
 
 
