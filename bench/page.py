@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from bench import chart
@@ -40,10 +40,10 @@ def page(data: Data) -> str:
         *_own_table(data),
         "\n## Latency at a fixed rate\n",
         NOTES["latency"],
-        *_latency_table(data),
+        *_plain_table(data, LATENCY, _times_of),
         "\n## Memory of idle connections\n",
         NOTES["memory"],
-        *_memory_table(data),
+        *_plain_table(data, MEMORY, _bytes_of),
         "\n## As things grow\n",
         "![Processor time per request as connections, backends and routes grow](performance-growth.svg)\n",
         NOTES["growth"].format(bases=_bases(data)),
@@ -250,10 +250,11 @@ def _own_table(data: Data) -> list[str]:
     return _table(["", "processor time", "ratio"], rows)
 
 
-def _latency_table(data: Data) -> list[str]:
-    scenarios = dict(_of_kind(data, LATENCY))
+def _plain_table(data: Data, kind: str, cell: Callable[[Summary | None], str]) -> list[str]:
+    """Return a table of all scenarios of a kind, one in each column, with what `cell` makes of each figure."""
+    scenarios = dict(_of_kind(data, kind))
     labels = list(dict.fromkeys(label for scenario in scenarios.values() for label in scenario["cells"]))
-    rows = [[label, *(_times_of(_found(scenario).get(label)) for scenario in scenarios.values())] for label in labels]
+    rows = [[label, *(cell(_found(scenario).get(label)) for scenario in scenarios.values())] for label in labels]
     return _table(["", *(scenario["about"] for scenario in scenarios.values())], rows)
 
 
@@ -263,13 +264,6 @@ def _times_of(found: Summary | None) -> str:
     if found.failure:
         return found.failure.partition(" (round")[0].partition(" of ")[0] if found.failure.startswith(MISSED) else "failed"
     return " / ".join(f"{found.figures[key] / 1000:.2f}" for key in PERCENTILES.values()) + " ms"
-
-
-def _memory_table(data: Data) -> list[str]:
-    scenarios = dict(_of_kind(data, MEMORY))
-    labels = list(dict.fromkeys(label for scenario in scenarios.values() for label in scenario["cells"]))
-    rows = [[label, *(_bytes_of(_found(scenario).get(label)) for scenario in scenarios.values())] for label in labels]
-    return _table(["", *(scenario["about"] for scenario in scenarios.values())], rows)
 
 
 def _bytes_of(found: Summary | None) -> str:

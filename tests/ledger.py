@@ -19,7 +19,7 @@ GRACE_S = 5.0  # to notice that a client has left, to end a health check, to wai
 LONGEST_PATH = 107  # of a Unix socket, sun_path
 _RECYCLED = "_Runner"
 #: What comes with the first use and stays: the threads that write the access log and look up names.
-WITH_FIRST_USE = {"greenlets: _WorkerGreenlet": 2, "watchers: fork": 2}
+_WITH_FIRST_USE = {"greenlets: _WorkerGreenlet": 2, "watchers: fork": 2}
 #: Not compared: the recycled ones are judged by who is idle, and a listener that pauses comes back with another watcher than
 #: the one from before the count began. All watchers together are compared.
 _NOT_COMPARED = {f"greenlets: {_RECYCLED}", "watchers: io"}
@@ -72,11 +72,7 @@ class Ledger:
                 if not ALLOWANCE.reason:
                     return {"workers that nobody announced: mark the test with `replaces_workers`": 1}
                 self._before[held["pid"]] = now
-            before = self._before[held["pid"]]
-            for what, count in now.items():
-                more = count - max(before.get(what, 0), WITH_FIRST_USE.get(what, 0))
-                if more > 0:
-                    left[what] = more
+            left |= grown(self._before[held["pid"]], now)
         return left
 
     def sockets(self) -> int:
@@ -131,3 +127,9 @@ def standing(held: Held) -> dict[str, int]:
     kinds = ("greenlets", "watchers", "descriptors")
     found = {f"{kind}: {what}": count for kind in kinds for what, count in held[kind].items()}
     return {what: count - known.get(what, 0) for what, count in found.items() if what not in _NOT_COMPARED}
+
+
+def grown(before: Mapping[str, int], now: Mapping[str, int]) -> dict[str, int]:
+    """Return what is more than it was, and by how many; what comes with the first use is not."""
+    more = {what: count - max(before.get(what, 0), _WITH_FIRST_USE.get(what, 0)) for what, count in now.items()}
+    return {what: count for what, count in more.items() if count > 0}

@@ -88,17 +88,23 @@ def test_full_batch_is_written_at_once(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(file.read_bytes().splitlines()) == 20
 
 
-def test_a_thousand_lines_are_one_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_FLUSH_EVERY_S", 0.01)
-    log = AccessLog(str(tmp_path / "access.log"), "json", LOG)
-    written: list[int] = []
-    original = os.write
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What goes to the kernel from now on, write by write."""
+    pieces: list[bytes] = []
+    real_write = os.write
 
     def write(descriptor: int, data: memoryview) -> int:
-        written.append(len(data))
-        return original(descriptor, data)
+        pieces.append(bytes(data))
+        return real_write(descriptor, data)
 
     monkeypatch.setattr(os, "write", write)
+    return pieces
+
+
+def test_a_thousand_lines_are_one_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: list[bytes]) -> None:
+    monkeypatch.setattr(module, "_FLUSH_EVERY_S", 0.01)
+    log = AccessLog(str(tmp_path / "access.log"), "json", LOG)
     log.start()
     for n in range(1000):
         log.write(numbered(n))
@@ -196,16 +202,8 @@ def test_end_of_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert '"GET /2 ' in link.read_text()
 
 
-def test_pipe_gets_whole_lines_in_pieces_that_cannot_be_mixed(pipe: tuple[Path, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pipe_gets_whole_lines_in_pieces_that_cannot_be_mixed(pipe: tuple[Path, int], written: list[bytes]) -> None:
     path, reader = pipe
-    written: list[bytes] = []
-    real_write = os.write
-
-    def write(fd: int, data: memoryview) -> int:
-        written.append(bytes(data))
-        return real_write(fd, data)
-
-    monkeypatch.setattr(os, "write", write)
     log = AccessLog(str(path), "combined", LOG)
     for n in range(200):
         log.write(numbered(n))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.client import RawClient, get
-from tests.ledger import WITH_FIRST_USE, ask, in_flight, standing
+from tests.ledger import ask, grown, in_flight, standing
 from tests.processes import wait_until
 from tests.soak.drift import WINDOWS, Bound, Point, Row, compared, judge, quantile, scatter, slope, windows
 from tests.soak.figures import descriptors, memory_bytes
@@ -85,10 +85,7 @@ class Ground:
         found: dict[str, int] = {}
         for held in self.by_worker().values():
             found |= in_flight(held)
-            for what, count in standing(held).items():
-                more = count - max(self._most.get(what, 0), WITH_FIRST_USE.get(what, 0))
-                if more > 0:
-                    found[what] = max(more, found.get(what, 0))
+            found = _most([found, grown(self._most, standing(held))])
         return found
 
 
