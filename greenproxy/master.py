@@ -49,8 +49,7 @@ _LAST_WORDS_S = 1.0
 class ProxyArbiter(Arbiter):
     """Starts the workers, keeps them alive, replaces them for a new configuration, and ends them in order.
 
-    Workers belong to the application they were started for (`worker.app`): to the one that is in force, to the one that a
-    reload tries, or to one of before, which they drain for.
+    Workers belong to the application they were started for (`worker.app`), see `process/crew.py`.
     """
 
     app: ProxyApplication

@@ -23,7 +23,7 @@ from greenproxy.config.settings import ProcessSettings
 #: What each command does, and the keys that it may ask for.
 COMMANDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "status": (
-        "Prints what a running greenproxy does: workers, listeners, upstreams and their backends.",
+        "Prints what a running greenproxy does: workers, listeners, certificates, upstreams and their backends.",
         ("admin", "admin-token"),
     ),
     "reload": (
