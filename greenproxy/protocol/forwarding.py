@@ -21,12 +21,13 @@ __all__ = [
     "forwarding_lines",
     "max_forwards",
     "request_lines",
-    "response_lines",
+    "response_block",
 ]
 
 PSEUDONYM = b"greenproxy"  # in Via (RFC 9110 section 7.6.3)
 _SET_BY_US = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
 _MAX_FORWARDS_DIGITS = 9
+_MOST_KNOWN_BYTES = 2048  # of a block of fields; what is made of longer ones is not remembered
 
 Said = Mapping[bytes, list[bytes]]
 
@@ -188,7 +189,12 @@ def request_lines(headers: Headers) -> list[bytes]:
     Where a field stands there with dashes, another spelling of it with underscores goes too: to CGI and WSGI both are one
     variable, and what a middleware says of a user (X-User) must not meet what the client said (X_User).
     """
-    lines, _ = _sorted(headers, REQUEST)
+    block = headers.to_block()
+    return _known_request_lines(block) if len(block) <= _MOST_KNOWN_BYTES else _request_lines(block)
+
+
+def _request_lines(block: bytes) -> list[bytes]:
+    lines, _ = _sorted(block, REQUEST)
     if any(b"_" in line.partition(b":")[0] for line in lines):
         names = {line.partition(b":")[0].lower() for line in lines}
         lines = [line for line in lines if not _is_twin(line.partition(b":")[0].lower(), names)]
@@ -200,14 +206,29 @@ def _is_twin(name: bytes, names: set[bytes]) -> bool:
     return dashed != name and dashed in names
 
 
-def response_lines(headers: Headers) -> tuple[list[bytes], Special]:
-    """Return the response fields of a head that middleware touched as lines, less the ones that `ResponseHead.kept` lacks,
-    and what `sort_fields` says beside that."""
-    return _sorted(headers, RESPONSE)
+def response_block(headers: Headers, *, keeps_length: bool) -> tuple[bytes, bool, bool]:
+    """Return the response fields of a head that middleware touched as they go out, each with its CRLF, less the ones that
+    `ResponseHead.kept` lacks, and whether Date and Content-Length are among them. The latter never is unless `keeps_length`.
+    """
+    block = headers.to_block()
+    return (_known_response_block if len(block) <= _MOST_KNOWN_BYTES else _response_block)(block, keeps_length)
 
 
-def _sorted(headers: Headers, roles: Roles) -> tuple[list[bytes], Special]:
-    lines = headers.to_block().split(b"\r\n")
+def _response_block(block: bytes, keeps_length: bool) -> tuple[bytes, bool, bool]:
+    lines, special = _sorted(block, RESPONSE)
+    has_length = keeps_length and b"content-length" in special
+    if not has_length and b"content-length" in special:
+        lines = [line for line in lines if line[:15].lower() != b"content-length:"]
+    return b"\r\n".join([*lines, b""]), b"date" in special, has_length
+
+
+# What middleware adds is often the same for many: a fifth of what a request with one costs. Nobody may change what they return.
+_known_request_lines = lru_cache(maxsize=512)(_request_lines)
+_known_response_block = lru_cache(maxsize=512)(_response_block)
+
+
+def _sorted(block: bytes, roles: Roles) -> tuple[list[bytes], Special]:
+    lines = block.split(b"\r\n")
     lines.pop()
     # What Connection names is gone already, before anybody touched the fields: see `RequestHead.block`.
     return sort_fields(lines, roles)

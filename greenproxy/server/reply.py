@@ -22,7 +22,7 @@ from greenproxy.net.stream import Stream
 from greenproxy.observability.clock import http_date
 from greenproxy.observability.error_pages import phrase
 from greenproxy.protocol.body import encode_chunk, last_chunk
-from greenproxy.protocol.forwarding import response_lines
+from greenproxy.protocol.forwarding import response_block
 from greenproxy.protocol.http1 import ResponseHead
 from greenproxy.server.body import ClientBody
 
@@ -323,11 +323,7 @@ def _foreign(body: Iterable[bytes]) -> Iterator[bytes]:
 
 def _touched_head(response: Response, *, keeps_length: bool) -> tuple[bytes, bool, bool]:
     """Return (status line and field lines, has Date, has Content-Length) of a response that is not, or not only, a backend's."""
-    lines, special = response_lines(response.headers)
-    has_length = keeps_length and b"content-length" in special
-    if not has_length and b"content-length" in special:
-        lines = [line for line in lines if line[:15].lower() != b"content-length:"]
+    fields, has_date, has_length = response_block(response.headers, keeps_length=keeps_length)
     raw, status = response.raw, response.status
     phrase = raw.reason if isinstance(raw, ResponseHead) and raw.status == status else _PHRASES.get(status, b"")
-    head = b"\r\n".join([b"HTTP/1.1 %d %b" % (status, phrase), *lines, b""])
-    return head, b"date" in special, has_length
+    return b"HTTP/1.1 %d %b\r\n%b" % (status, phrase, fields), has_date, has_length

@@ -11,7 +11,7 @@ from greenproxy.protocol.forwarding import (
     forwarding_lines,
     max_forwards,
     request_lines,
-    response_lines,
+    response_block,
 )
 
 HOP = Hop("1.2.3.4", "1.2.3.4", "http", b"shop.example")
@@ -172,11 +172,21 @@ class TestStripping:
 
     def test_response_fields_that_must_not_travel_go(self) -> None:
         touched = Headers([("Via", "1"), ("Transfer-Encoding", "chunked"), ("Keep-Alive", "5"), ("X-Kept", "\xe9")])
-        assert response_lines(touched)[0] == [b"Via: 1", b"X-Kept: \xe9"]
+        assert response_block(touched, keeps_length=True) == (b"Via: 1\r\nX-Kept: \xe9\r\n", False, False)
 
     def test_no_fields_stay_no_fields(self) -> None:
         assert request_lines(Headers()) == []
-        assert response_lines(Headers([("Connection", "close")]))[0] == []
+        assert response_block(Headers([("Connection", "close")]), keeps_length=True) == (b"", False, False)
+
+    def test_of_a_response_the_length_goes_unless_it_is_still_true(self) -> None:
+        touched = Headers([("Content-Length", "5"), ("Date", "today"), ("A", "1")])
+        assert response_block(touched, keeps_length=True) == (b"Content-Length: 5\r\nDate: today\r\nA: 1\r\n", True, True)
+        assert response_block(touched, keeps_length=False) == (b"Date: today\r\nA: 1\r\n", True, False)
+
+    def test_what_is_too_long_to_be_remembered_goes_out_as_well(self) -> None:
+        long = Headers([("X-Long", "x" * 5000), ("TE", "trailers")])
+        assert request_lines(long) == [b"X-Long: " + b"x" * 5000]
+        assert response_block(long, keeps_length=True)[0].startswith(b"X-Long: x")
 
     def test_a_twin_with_underscores_of_a_field_that_is_there_goes(self) -> None:
         said = Headers([("X_User", "root"), ("x-User", "me"), ("X_Other", "1"), ("A_B-C", "2"), ("A-B-C", "3")])
