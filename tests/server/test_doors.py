@@ -475,6 +475,19 @@ def test_a_connection_that_never_asked_is_closed_last(entrance: MakeEntrance) ->
     assert (was_open, it.doors.connections) == (1, 0)
 
 
+@pytest.mark.usefixtures("quick")
+def test_a_request_of_which_a_part_is_here_is_waited_for(entrance: MakeEntrance) -> None:
+    it = entrance()
+    silent, half = it.connect(), it.connect()
+    half.send(get("/half")[:-2])
+    until(lambda: it.front.reading and it.front.idle)
+    it.drain(Leaving(linger_s=0.01))
+    silent.until_closed()
+    poll()
+    half.send(b"\r\n")
+    assert half.answer().body == b"/half"
+
+
 def test_what_is_not_over_at_the_timeout_is_cut(entrance: MakeEntrance) -> None:
     it = entrance()
     client = it.slow()
