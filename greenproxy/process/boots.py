@@ -13,8 +13,9 @@ from time import monotonic
 
 _BYTES = 8
 _ROUND, _SERVED, _FAILED, _HOPELESS, _GAVE_UP_AT, _OTHER_MASTER = range(6)
-#: So long after the new ones gave up, gunicorn's master may still count them, and tell old ones once more to end.
-_ECHO_S = 1.5
+#: So long after the new ones gave up, gunicorn's master may still count them, and tell old ones once more to end: it looks once
+#: a second, and both are late on a machine with ten times too much to do. What is meant it says again until it is done.
+_ECHO_S = 5.0
 
 
 class Departure(Enum):
