@@ -87,6 +87,9 @@ class Gunicorn(Process):
         return self.workers()
 
 
+BREATH_S = 0.004  # between the requests of a client: with less, eight of them keep the machine from what the test is about
+
+
 class Busy:
     """Clients that ask all the time, on fresh connections and on kept ones, until the block ends. `failures` tells theirs."""
 
@@ -116,7 +119,7 @@ class Busy:
 
     def _ask(self, port: int, keeps: bool) -> None:
         connection: http.client.HTTPConnection | None = None
-        while not self._is_over.is_set():
+        while not self._is_over.wait(BREATH_S):
             try:
                 if connection is None:
                     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)

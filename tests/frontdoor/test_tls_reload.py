@@ -17,7 +17,7 @@ import pytest
 
 from tests.authorities import Authority, Pair, openssl
 from tests.client import RawClient, get
-from tests.frontdoor.guests import Gunicorn
+from tests.frontdoor.guests import BREATH_S, Gunicorn
 from tests.processes import ROOT, Proxy, is_running, wait_until
 from tests.tls_client import SecureClient, client_context
 
@@ -92,7 +92,7 @@ def load(site: Site, port: int) -> Iterator[list[str]]:
 
     def ask(*, keeps: bool) -> None:
         context = client_context(str(site.authority.file))
-        while not end.is_set():
+        while not end.wait(BREATH_S):
             try:
                 with SecureClient(("127.0.0.1", port), context) as client:
                     for _ in range(50 if keeps else 1):
