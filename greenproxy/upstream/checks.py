@@ -27,6 +27,9 @@ FIRST_WITHIN_S = 1.0
 #: With hundreds of backends it takes longer, at this pace.
 _FIRST_A_SECOND = 200
 _JITTER = 0.1
+#: From one look at the timetable to the next, at least; of the interval where that is short. Of a thousand backends several
+#: are due then: checks that come together cost half of what each costs that wakes an idle worker, and the backend's machine.
+_LOOK_EVERY_S, _LOOK_EVERY = 0.05, 0.01
 _READ_BYTES = 16 * 1024
 
 
@@ -63,7 +66,11 @@ class Checks:
         while True:
             for backend in self.due():
                 self._children.spawn(self.check, backend)
-            gevent.sleep(max(0.0, self._due[0][0] - self._clock()))
+            gevent.sleep(self.wait_s())
+
+    def wait_s(self) -> float:
+        """Return in how many seconds the timetable is to be looked at again."""
+        return max(min(_LOOK_EVERY_S, _LOOK_EVERY * self._interval_s), self._due[0][0] - self._clock())
 
     def _share(self, number: int) -> float:
         """Return a place between 0 and 1 for one of the backends; all of them are spread evenly, and not in step with others."""

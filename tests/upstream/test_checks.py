@@ -188,6 +188,22 @@ def test_a_thousand_backends_are_checked_evenly_over_the_interval(house: MakeHou
     assert max(seen) <= 30
 
 
+def test_checks_of_a_thousand_backends_come_a_few_at_a_time(house: MakeHouse) -> None:
+    timetable = Timetable(house(*(backend(f"b{n}") for n in range(1000))))
+    seen: list[int] = []
+    for _ in range(400):
+        timetable.clock.turn(timetable.checks.wait_s())
+        seen.append(len(timetable.checks.due()))
+    assert 4 <= sum(seen) / len(seen) <= 12
+
+
+def test_a_lone_check_is_waited_for_until_it_is_due(timetable: Timetable) -> None:
+    timetable.clock.turn(1.0)
+    assert len(timetable.checks.due()) == 3
+    timetable.clock.turn(timetable.checks.wait_s())
+    assert len(timetable.checks.due()) == 1
+
+
 def test_a_check_that_is_due_costs_no_look_at_all_the_others(house: MakeHouse) -> None:
     timetable = Timetable(house(*(backend(f"b{n}") for n in range(1000))))
     timetable.clock.turn(20.0)
