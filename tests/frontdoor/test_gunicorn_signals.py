@@ -11,11 +11,12 @@ from tests.frontdoor.edge import BROKEN_IN_WORKERS, MODULE, get, open_gate, requ
 from tests.frontdoor.guests import INI, Busy, Gunicorn
 from tests.processes import children_of, is_running, wait_until
 
+GRACE_S = "5"  # shorter than a start may take, and longer than a client of a busy machine needs for its next request
 THIRD = "\n[listener:third]\nbind = 127.0.0.1:0\nmiddleware = edge\n"
 
 
 def test_reloads_lose_nothing_whatever_is_wrong_with_the_new_configuration(tmp_path: Path) -> None:
-    with Gunicorn(tmp_path, "--graceful-timeout", "1") as gunicorn, Busy(gunicorn.port(), gunicorn.second_port()) as busy:
+    with Gunicorn(tmp_path, "--graceful-timeout", GRACE_S) as gunicorn, Busy(gunicorn.port(), gunicorn.second_port()) as busy:
         workers = gunicorn.workers()
         for number, wrong in enumerate(("[listner:third]\n", "[listener:third]\nbind = 127.0.0.1:0\n    192.0.2.1:0\n", THIRD)):
             gunicorn.write(f"{INI}\n{wrong}")
@@ -29,7 +30,7 @@ def test_reloads_lose_nothing_whatever_is_wrong_with_the_new_configuration(tmp_p
 
 
 def test_user_code_that_does_not_import_any_more_leaves_the_old_workers_serving(tmp_path: Path) -> None:
-    with Gunicorn(tmp_path, "--graceful-timeout", "1") as gunicorn, Busy(gunicorn.port(), gunicorn.second_port()) as busy:
+    with Gunicorn(tmp_path, "--graceful-timeout", GRACE_S) as gunicorn, Busy(gunicorn.port(), gunicorn.second_port()) as busy:
         before = gunicorn.workers()
         wait_until(lambda: busy.workers >= set(before), "both have imported it")
         for number, broken in enumerate(("1 +", BROKEN_IN_WORKERS + MODULE), start=1):
@@ -47,7 +48,7 @@ def test_user_code_that_does_not_import_any_more_leaves_the_old_workers_serving(
 
 
 def test_configuration_that_no_worker_can_start_with_gives_way_to_the_previous_one(tmp_path: Path) -> None:
-    with Gunicorn(tmp_path, "--graceful-timeout", "1") as gunicorn, Busy(gunicorn.port(), gunicorn.second_port()) as busy:
+    with Gunicorn(tmp_path, "--graceful-timeout", GRACE_S) as gunicorn, Busy(gunicorn.port(), gunicorn.second_port()) as busy:
         before = gunicorn.workers()
         os.mkfifo(tmp_path / "pipe")  # the check lets it pass, but nobody reads
         gunicorn.write(INI.replace("access-log = off", "access-log = pipe"))
