@@ -100,14 +100,18 @@ _QUICK_HELP = f"""a minute: {", ".join(QUICK)} (with {QUICK_HELD:,}) for {", ".j
 
 
 def _count(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number, at least 1, not {text!r}")
+    return int(text)
 
 
 def _duration(text: str) -> float:
-    if not 0.1 <= (number := float(text)) <= 60:
-        raise argparse.ArgumentTypeError("between 0.1 and 60")
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0.1 <= number <= 60:
+        raise argparse.ArgumentTypeError(f"a number between 0.1 and 60, not {text!r}")
     return number
 
 

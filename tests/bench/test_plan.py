@@ -70,9 +70,10 @@ def test_every_route_has_an_equal_share_of_the_targets(count: int) -> None:
     [
         (["--scenario", "huge"], "invalid choice: 'huge'"),
         (["--target", "squid"], "invalid choice: 'squid'"),
-        (["--rounds", "0"], "at least 1"),
-        (["--rounds", "two"], "invalid"),
-        (["--seconds", "0.01"], "between 0.1 and 60"),
+        (["--rounds", "0"], "a whole number, at least 1, not '0'"),
+        (["--rounds", "two"], "a whole number, at least 1, not 'two'"),
+        (["--seconds", "0.01"], "a number between 0.1 and 60, not '0.01'"),
+        (["--seconds", "a minute"], "a number between 0.1 and 60, not 'a minute'"),
     ],
 )
 def test_wrong_argument_is_named(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
