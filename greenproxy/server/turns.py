@@ -20,7 +20,7 @@ import select
 from typing import Any
 
 _ADD, _DELETE, _MODIFY = 1, 2, 3
-_epoll_ctl: Any = ctypes.CDLL(None, use_errno=True).epoll_ctl
+_epoll_ctl: Any = ctypes.PyDLL(None).epoll_ctl  # it never waits, so it need not let other threads run: 0.3 us less
 
 
 class _Event(ctypes.Structure):
@@ -42,17 +42,21 @@ class Turns:
         self._descriptor = descriptor
         self._epoll = -1
         self._exclusive: Any = None
+        self._is_refused = False
         self.is_on = False
 
     def begin(self) -> None:
         """Make the place exclusive, if the loop has registered it already."""
-        if self.is_on or self._loop.backend != "epoll":
+        if self.is_on or self._is_refused or self._loop.backend != "epoll":
             return
         self._epoll = self._loop.fileno()
         mark = self._mark()
         if mark is not None and self._control(_DELETE):
             self._exclusive = ctypes.byref(_Event(select.EPOLLIN | select.EPOLLEXCLUSIVE, mark))
             self.is_on = self._control(_ADD, self._exclusive)
+            if not self.is_on:
+                self._is_refused = True
+                self._control(_ADD, ctypes.byref(_Event(select.EPOLLIN, mark)))  # as libev had it, which knows nothing of this
 
     def _mark(self) -> int | None:
         """Return what libev wrote to its registration, by which it tells events of now from those that are outdated."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
+import select
 import signal
 import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,20 @@ def test_clients_that_stay_are_shared_evenly(crowded: Proxy, connect: object) ->
     most = 0.2 if "reuse-port = off" in crowded.file.read_text() else 0.4  # there, the kernel casts dice: 0.06 is one sigma
     with ExitStack() as stack:
         assert spread(connect(crowded.port(), CLIENTS, stack), crowded.workers()) <= most
+
+
+def exclusive(pid: int) -> int:
+    """Return for how many sockets the kernel wakes a process in turn with others, and not with all of them at once."""
+    told = ""
+    for file in Path(f"/proc/{pid}/fdinfo").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            told += file.read_text()
+    return sum(bool(int(events, 16) & select.EPOLLEXCLUSIVE) for events in re.findall(r"^tfd:.* events:\s*(\w+)", told, re.M))
+
+
+def test_of_the_workers_the_kernel_wakes_one_for_a_client(crowded: Proxy) -> None:
+    for pid in crowded.workers():
+        wait_until(lambda pid=pid: exclusive(pid) == 2, "both addresses are registered like that")  # type: ignore[misc]
 
 
 def test_what_has_one_queue_all_the_same_is_told(crowded: Proxy) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from gevent import get_hub
 
+from greenproxy.server import turns as room
 from greenproxy.server.turns import Turns
 from tests.hub import poll, until
 
@@ -62,6 +63,7 @@ class Waiting:
         return bool((self.events or 0) & select.EPOLLEXCLUSIVE)
 
     def close(self) -> None:
+        """As a listener does it: nobody is woken any more, then the descriptor is free for others."""
         self.unwatch()
         self.turns.leave()
         self.server.close()
@@ -161,3 +163,78 @@ def test_another_event_loop_goes_on_as_it_is(waiting: Waiting) -> None:
     turns = Turns(Loop(), waiting.server.fileno())
     turns.begin()
     assert not turns.is_on
+
+
+def test_when_the_loop_makes_its_epoll_anew_the_place_is_known_to_be_lost(waiting: Waiting) -> None:
+    waiting.turns.begin()
+    waiting.loop.reinit()  # as after a fork
+    poll()
+    assert not waiting.turns.step_out()
+
+
+def test_in_a_new_epoll_it_becomes_exclusive_again(waiting: Waiting) -> None:
+    waiting.turns.begin()
+    waiting.loop.reinit()
+    poll()
+    waiting.turns.step_out()
+    waiting.unwatch()
+    waiting.watch()
+    waiting.turns.begin()
+    assert waiting.is_exclusive
+    waiting.connect()
+
+
+def test_without_proc_all_are_woken(waiting: Waiting, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(room, "open", refuse, raising=False)
+    waiting.turns.begin()
+    assert not waiting.turns.is_on
+    waiting.connect()
+
+
+@pytest.fixture
+def refused(waiting: Waiting, monkeypatch: pytest.MonkeyPatch) -> Waiting:
+    """One that asks a kernel that does not know the flag."""
+    control = room._epoll_ctl
+
+    def without_the_flag(epoll: int, what: int, descriptor: int, event: Any) -> int:
+        is_exclusive = event is not None and event._obj.events & select.EPOLLEXCLUSIVE
+        return -1 if is_exclusive else int(control(epoll, what, descriptor, event))
+
+    monkeypatch.setattr(room, "_epoll_ctl", without_the_flag)
+    waiting.turns.begin()
+    return waiting
+
+
+def test_where_the_kernel_refuses_clients_are_accepted_as_before(refused: Waiting) -> None:
+    assert not refused.turns.is_on
+    refused.connect()
+
+
+def test_what_was_refused_is_not_tried_again(refused: Waiting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    refused.turns.begin()
+    assert not refused.is_exclusive
+
+
+def test_another_socket_with_its_descriptor_is_not_touched(waiting: Waiting) -> None:
+    waiting.turns.begin()
+    descriptor = waiting.server.fileno()
+    waiting.close()
+    another = Waiting()
+    waiting.server, waiting.watcher = another.server, another.watcher  # what the fixture closes
+    assert another.server.fileno() == descriptor
+    assert not waiting.turns.is_on
+    assert another.events is not None
+    assert not another.is_exclusive
+
+
+def test_each_of_many_is_exclusive(waiting: Waiting) -> None:
+    many = [waiting, *(Waiting() for _ in range(20))]
+    for each in many:
+        each.turns.begin()
+    assert all(each.is_exclusive for each in many)
+    for each in many[1:]:
+        each.close()
