@@ -2,7 +2,7 @@
 
 `python -m tests.soak.backend` prints its port. Paths are `/ROUTE/WHAT/ID?...`, and every answer has the id in `X-Id`:
 
-- `echo`, with `?s=1.5`: the id, so many seconds later;
+- `echo`, with `?s=1.5`: the id, so many seconds later, and with `?held=1` when it is told so by `/release/SECONDS`;
 - `upload`: the id with SHA-256 and length of the request's body;
 - `download`, with `?size=BYTES&rate=BYTES_PER_S&chunked=1`: so much of the id's stream (rate 0: as fast as it goes);
 - what goes wrong on purpose, and tunnels, stand in `tests/soak/faults.py`.
@@ -22,6 +22,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import gevent
+from gevent.event import Event
 from gevent.server import StreamServer
 
 from tests.soak.faults import FAULTS
@@ -31,6 +32,7 @@ from tests.soak.reading import Ended, Head, Reader
 _STEP_BYTES = 32768
 _MOST_KNOWN = 200_000
 _busy = 0
+_is_released = Event()
 _workers: dict[str, str] = {}  # by the id of the request
 
 
@@ -61,7 +63,9 @@ def answer(sock: Any, reader: Reader, head: Head) -> None:
     global _busy
     _method, target, _version = head.first
     path, _, query = target.partition("?")
-    if path in ("/healthz", "/busy") or path.startswith("/whose/"):
+    if path.startswith("/release/"):
+        gevent.spawn_later(float(path.removeprefix("/release/")), _is_released.set)
+    if path in ("/healthz", "/busy") or path.startswith("/release/") or path.startswith("/whose/"):
         body = _workers.get(path.removeprefix("/whose/"), str(_busy) if path == "/busy" else "0").encode()
         sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
         return
@@ -86,6 +90,8 @@ def echo(sock: Any, reader: Reader, head: Head, ident: str, options: dict[str, s
     """Answer with the id, after the wanted time."""
     for _ in reader.body(head, has_body=head.has_body()):
         pass
+    if "held" in options:
+        _is_released.wait()
     if "s" in options:
         gevent.sleep(float(options["s"]))
     sock.sendall(_small(ident, echo_of(ident)))

@@ -65,6 +65,10 @@ class Client:
         """Ask for the id, which the backend sends so much later. Returns whether it came."""
         return self.exchange("echo", f"?s={seconds}" if seconds else "", _is_echo, began_s=began_s, last=last)
 
+    def echo_held(self) -> bool:
+        """Ask for the id, which the backend sends when it is told to. Returns whether it came."""
+        return self.exchange("echo", "?held=1", _is_echo)
+
     def upload(self, size: int, *, is_chunked: bool, pause_s: float, sleep: Callable[[float], None]) -> bool:
         """Send a body in pieces, with pauses between them; what comes back must be its digest."""
         content = os.urandom(min(size, 65536)) * (size // 65536 + 1)

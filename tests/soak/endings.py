@@ -12,7 +12,7 @@ import time
 from tests.processes import Proxy, is_running, wait_until
 from tests.soak.kills import Kill, kill, unexplained
 from tests.soak.load import RunningLoad
-from tests.soak.site import in_work
+from tests.soak.site import in_work, release
 from tests.soak.sockets import connections_of
 from tests.soak.stage import Stage, told
 from tests.soak.tally import Failure, Report
@@ -49,13 +49,14 @@ def kill_master(stage: Stage) -> None:
     """The master is killed; workers finish what they have, and leave."""
     with stage.proxy(workers="2") as (site, proxy, ports):
         target = [("127.0.0.1", site.port)]
-        once = [{"kind": "once", "clients": 50, "seconds": min(2.0, stage.seconds)}]
+        once = [{"kind": "once", "clients": 50}]
         with (
             RunningLoad(stage.folder / "load", target, stage.mix) as load,
             RunningLoad(stage.folder / "once", target, once) as slow,
         ):
             load.wait_until_answered(100)
             wait_until(lambda: in_work(ports) >= 50, "fifty requests are in flight")
+            release(ports, min(2.0, stage.seconds))
             workers, killed_s = proxy.workers(), time.monotonic()
             proxy.stop(signal.SIGKILL)
             stage.check("requests in flight", not slow.result(20.0).failure_count, told(slow.report().failures) or "all complete")
@@ -77,9 +78,10 @@ def stop(stage: Stage) -> None:
     seconds = 0.5 if stage.is_short else 2.0
     count = round(100 * stage.factor)
     with stage.proxy(graceful_timeout="10s") as (site, proxy, ports):
-        once = [{"kind": "once", "clients": count, "seconds": seconds}]
+        once = [{"kind": "once", "clients": count}]
         with RunningLoad(stage.folder / "load", [("127.0.0.1", site.port)], once) as load:
             wait_until(lambda: in_work(ports) == count, "all requests are in flight")
+            release(ports, seconds)
             stage.check_exit(proxy, within_s=10.0)
             report = load.result(20.0)
         stage.check_nothing_failed(report)

@@ -13,7 +13,7 @@ from tests.processes import Process, children_of, command_line, wait_until
 from tests.soak.changes import BROKEN, leave, next_master, wait_until_gone
 from tests.soak.load import RunningLoad
 from tests.soak.single import is_closed, no_echo_from
-from tests.soak.site import RAISES, Site, in_work
+from tests.soak.site import RAISES, Site, in_work, release
 from tests.soak.stage import Stage
 
 _CONF = """
@@ -145,9 +145,10 @@ def stop(stage: Stage) -> None:
     """Plain gunicorn: TERM with a hundred requests in flight: all complete, exit status 0."""
     count = round(100 * stage.factor)
     with gunicorn(stage) as (site, process, ports):
-        once = [{"kind": "once", "clients": count, "seconds": 0.5 if stage.is_short else 2.0}]
+        once = [{"kind": "once", "clients": count}]
         with RunningLoad(stage.folder / "load", [("127.0.0.1", site.port)], once) as load:
             wait_until(lambda: in_work(ports) == count, "all requests are in flight")
+            release(ports, 0.5 if stage.is_short else 2.0)
             stage.check_exit(process, within_s=20.0)
             report = load.result(20.0)
         stage.check_nothing_failed(report)

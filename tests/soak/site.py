@@ -148,6 +148,12 @@ def in_work(ports: Sequence[int]) -> int:
     return sum(_ask(port, "/busy") for port in ports)
 
 
+def release(ports: Sequence[int], after_s: float) -> None:
+    """Let the backends answer so much later what they hold, however long it took until all of it had come to them."""
+    for port in ports:
+        _ask(port, f"/release/{after_s}")
+
+
 def worker_of(ports: Sequence[int], ident: str) -> int:
     """Return the process id of the worker that brought this request to a backend, 0 when none did."""
     return max(_ask(port, f"/whose/{ident}") for port in ports)
