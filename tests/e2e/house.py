@@ -66,6 +66,14 @@ pool-size = 1
 pool-queue = 1
 pool-queue-timeout = 1s
 
+[upstream:patient]
+backends = {backend} name=blue
+health-interval = 0
+max-fails = 0
+pool-size = 1
+pool-queue = 1
+pool-queue-timeout = 60s
+
 [upstream:refusing]
 backends = {refusing} name=shut
 health-interval = 0
@@ -97,6 +105,11 @@ upstream = hasty
 listener = web
 path = /narrow/
 upstream = narrow
+
+[route:patient]
+listener = web
+path = /patient/
+upstream = patient
 
 [route:refusing]
 listener = web

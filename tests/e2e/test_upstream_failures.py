@@ -114,27 +114,37 @@ def test_with_every_backend_down_the_answer_is_an_immediate_503(house: House, cl
     assert house.proxy.entry(word)["reason"] == "no-backend"
 
 
-def test_a_full_queue_refuses_at_once_and_a_waiter_gives_up_at_its_time(house: House, token: Token) -> None:
-    """Pool of one, queue of one: the first holds the connection, the second waits, the third is refused."""
-    late, full = token(), token()
+def test_a_waiter_gives_up_at_its_time(house: House, token: Token) -> None:
+    word = token()
     house.backend.play([expect_head, hang])
-    with house.client() as first, house.client() as second, house.client() as third:
+    with house.client() as first, house.client() as second:
         first.send(get("/narrow/"))
         house.backend.wait_for(lambda: house.backend.requests)
-        second.send(get(f"/narrow/{late}", JSON))
+        check(second.ask(get(f"/narrow/{word}", JSON)), errors.QUEUE_TIMEOUT, is_json=True)
+    assert house.proxy.entry(word)["reason"] == "queue-timeout"
+
+
+def test_a_full_queue_refuses_at_once(house: House, token: Token) -> None:
+    """Pool of one, queue of one: the first holds the connection, the second waits, the third is refused."""
+    word = token()
+    house.backend.play([expect_request, hang, send(answer(b"first")), expect_request, send(answer(b"second"))])
+    with house.client() as first, house.client() as second, house.client() as third:
+        first.send(get("/patient/"))
+        house.backend.wait_for(lambda: house.backend.requests)
+        second.send(get("/patient/"))
         second.wait_until_read()
-        check(third.ask(get(f"/narrow/{full}", JSON)), errors.QUEUE_FULL, is_json=True)
-        check(second.answer(), errors.QUEUE_TIMEOUT, is_json=True)
-    assert house.proxy.entry(late)["reason"] == "queue-timeout"
-    assert house.proxy.entry(full)["reason"] == "queue-full"
+        check(third.ask(get(f"/patient/{word}", JSON)), errors.QUEUE_FULL, is_json=True)
+        house.backend.release()
+        assert (first.answer().body, second.answer().body) == (b"first", b"second")
+    assert house.proxy.entry(word)["reason"] == "queue-full"
 
 
 def test_a_waiter_gets_the_connection_that_is_given_back(house: House) -> None:
     house.backend.play([expect_request, hang, send(answer(b"first")), expect_request, send(answer(b"second"))])
     with house.client() as first, house.client() as second:
-        first.send(get("/narrow/1"))
+        first.send(get("/patient/1"))
         house.backend.wait_for(lambda: house.backend.requests)
-        second.send(get("/narrow/2"))
+        second.send(get("/patient/2"))
         second.wait_until_read()
         house.backend.release()
 
@@ -145,16 +155,16 @@ def test_a_waiter_that_goes_away_leaves_its_place(house: House, token: Token) ->
     word = token()
     house.backend.play([expect_request, hang, send(answer(b"first")), expect_request, send(answer(b"third"))])
     with house.client() as first, house.client() as third:
-        first.send(get("/narrow/1"))
+        first.send(get("/patient/1"))
         house.backend.wait_for(lambda: house.backend.requests)
         with house.client() as second:
-            second.send(get(f"/narrow/{word}"))
+            second.send(get(f"/patient/{word}"))
             second.wait_until_read()
             second.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # an end in order may be a half
         assert house.proxy.entry(word)["reason"] == "client-gone"
         house.backend.release()
 
-        assert (first.answer().body, third.ask(get("/narrow/3")).body) == (b"first", b"third")
+        assert (first.answer().body, third.ask(get("/patient/3")).body) == (b"first", b"third")
 
 
 def test_a_middleware_that_raises_is_logged_with_its_traceback_once(house: House, client: RawClient, token: Token) -> None:
