@@ -87,7 +87,7 @@ class Gunicorn(Process):
         return self.workers()
 
 
-BREATH_S = 0.004  # between the requests of a client: with less, eight of them keep the machine from what the test is about
+BREATH_S = 0.01  # between the requests of a client: with less, eight of them keep the machine from what the test is about
 
 
 class Busy:
