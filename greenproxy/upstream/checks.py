@@ -66,9 +66,9 @@ class Checks:
         while True:
             for backend in self.due():
                 self._children.spawn(self.check, backend)
-            gevent.sleep(self.wait_s())
+            gevent.sleep(self.pause_s())
 
-    def wait_s(self) -> float:
+    def pause_s(self) -> float:
         """Return in how many seconds the timetable is to be looked at again."""
         return max(min(_LOOK_EVERY_S, _LOOK_EVERY * self._interval_s), self._due[0][0] - self._clock())
 

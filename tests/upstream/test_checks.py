@@ -192,7 +192,7 @@ def test_checks_of_a_thousand_backends_come_a_few_at_a_time(house: MakeHouse) ->
     timetable = Timetable(house(*(backend(f"b{n}") for n in range(1000))))
     seen: list[int] = []
     for _ in range(400):
-        timetable.clock.turn(timetable.checks.wait_s())
+        timetable.clock.turn(timetable.checks.pause_s())
         seen.append(len(timetable.checks.due()))
     assert 4 <= sum(seen) / len(seen) <= 12
 
@@ -200,7 +200,7 @@ def test_checks_of_a_thousand_backends_come_a_few_at_a_time(house: MakeHouse) ->
 def test_a_lone_check_is_waited_for_until_it_is_due(timetable: Timetable) -> None:
     timetable.clock.turn(1.0)
     assert len(timetable.checks.due()) == 3
-    timetable.clock.turn(timetable.checks.wait_s())
+    timetable.clock.turn(timetable.checks.pause_s())
     assert len(timetable.checks.due()) == 1
 
 
