@@ -134,7 +134,8 @@ class Listener(StreamServer):
     def take_turns(self) -> None:
         """Be woken in turn with the listeners of other workers. To be called every second, since that may be lost.
 
-        So may a client: whoever is woken for it alone may be stopped, or out of descriptors. Those who come anew see who waits.
+        So may a client: whoever is woken for it alone may be stopped, or out of descriptors. Those who come anew see who waits;
+        without that it would wait for good.
         """
         if self._watcher is None or self._is_out:
             return

@@ -5,10 +5,11 @@ flag, under libev's own mark, which the kernel tells in /proc. Workers that slee
 the line, one for each client; busy ones are passed over. Whoever registers anew goes to the end of the line, and sees at once
 if somebody waits: no client is overlooked.
 
-Without it each worker wakes for each client, and all but one find nothing. Measured with a connection for each request and
-workers that sleep in between: two workers cost 1.25 times what one does, four 1.45 times.
+Without it each worker wakes for each client, and all but one find nothing. Measured with a connection for each request, 1,500 in
+a second: two workers slept and woke 0.83 times for each client without it, 0.63 times with it, and cost 1 to 8 % less with it
+(one run).
 
-Where any of it does not work (another event loop, no /proc), all wake, as libev has it.
+Where any of it does not work (another event loop, no /proc, a kernel that refuses the flag), all wake, as libev has it.
 """
 
 from __future__ import annotations
