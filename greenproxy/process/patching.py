@@ -1,8 +1,8 @@
 """Patching: the standard library becomes gevent's, with one look at what is installed instead of one for each step.
 
 gevent tells of each of its two dozen steps those who have installed a plug-in for it, and looks for them anew each time, in the
-files of every installed distribution. Where there are 60 of them, that was most of what patching costs: 0.06 s of processor time for
-each worker became 0.02 s.
+files of every installed distribution. Where there are 60 of them, that was most of what patching costs: 0.06 s of processor
+time for each worker became 0.02 s.
 """
 
 from __future__ import annotations
