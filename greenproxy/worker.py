@@ -24,6 +24,7 @@ from types import FrameType
 from typing import Any, ClassVar, NoReturn
 
 import gevent
+from gevent import monkey
 from gevent.event import Event
 from gevent.util import format_run_info
 from gunicorn.workers.base import Worker
@@ -35,7 +36,6 @@ from greenproxy.process.garbage import Garbage
 from greenproxy.process.guest import Guest, import_nothing
 from greenproxy.process.leave import Leave
 from greenproxy.process.listening import Door, close_sockets
-from greenproxy.process.patching import patch_all
 from greenproxy.process.prepared import Prepared, free_slot
 from greenproxy.process.reload import start_limit_s
 from greenproxy.process.rights import leave_groups
@@ -164,7 +164,7 @@ class ProxyWorker(Worker):
                 self._should_reopen = True
         leave_groups(self.cfg.uid, self.cfg.gid)
         gevent.reinit()
-        patch_all()
+        monkey.patch_all()
         self._guest.watch_files(self.cfg)
         super().init_process()
 
