@@ -28,7 +28,7 @@ _is_target = re.compile(rb"[\x21\x22\x24-\x7e]+").fullmatch
 UPGRADES = frozenset({b"websocket"})
 _EXPECT = b"Expect: 100-continue"
 _NOTHING: Special = {}
-_MOST_REMEMBERED = 64  # clients, of one head
+_MOST_REMEMBERED = 16  # clients, of one head: 25 MB at most, if every head there could be came from as many
 
 
 def _nothing() -> None:

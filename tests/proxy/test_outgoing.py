@@ -99,7 +99,7 @@ def test_of_one_head_a_bounded_number_of_clients_is_remembered() -> None:
     for n in range(200):
         sent_for(raw, lambda it, n=n: setattr(it, "peer", ClientAddress(f"192.0.2.{n}", 1)), via=False)  # type: ignore[misc]
     assert raw.sent is not None
-    assert len(raw.sent) <= 64
+    assert len(raw.sent) <= 16
 
 
 def test_a_replaced_host_is_never_remembered() -> None:
