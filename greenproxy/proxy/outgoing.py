@@ -28,7 +28,8 @@ _is_target = re.compile(rb"[\x21\x22\x24-\x7e]+").fullmatch
 UPGRADES = frozenset({b"websocket"})
 _EXPECT = b"Expect: 100-continue"
 _NOTHING: Special = {}
-_MOST_REMEMBERED = 16  # clients, of one head: 25 MB at most, if every head there could be came from as many
+#: Of one head so many clients, and what is no longer: 20 MB in all, if heads of every length came from as many.
+_MOST_REMEMBERED, _MOST_REMEMBERED_BYTES = 16, 2048
 
 
 def _nothing() -> None:
@@ -224,7 +225,9 @@ def _about(request: Request, via: bool) -> tuple[object, ...]:
 
 
 def _keep(sent: dict[object, Repeated], about: tuple[object, ...], data: bytes) -> None:
-    """Remember what a head became."""
+    """Remember what a head became, unless somebody has made it long."""
+    if len(data) > _MOST_REMEMBERED_BYTES:
+        return
     if len(sent) >= _MOST_REMEMBERED:
         sent.clear()
     sent[about] = Repeated(data)

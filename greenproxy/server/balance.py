@@ -4,12 +4,10 @@ It never refuses one. With a little more than the mean it goes to the end of the
 lot more, as in a burst, where all are awake, it accepts one in some milliseconds, as long as that helps: when the others take
 nobody for a moment, because they are stuck, it accepts as fast as it can.
 
-While most clients leave as fast as they come, a connection for each request, it only goes to the end of the line, and only with
-a lot more: they make room by themselves, and evenness costs, because a worker that serves many in a row has its code and data at
-hand. With such clients (1,500 in a second, in bursts) two workers cost, against one, in three runs on a busy machine: 1.19, 1.24
-and 1.23 times if they share them evenly, 1.10, 1.19 and 1.14 times like this. Without any of it 1.07 and 1.15 in the first two;
-nginx paid 1.02 in the first, and two proxies that share nothing and get half of the clients each 1.17 in another run. So what is
-left is hardly in the sharing: half the clients at a time cost more for each.
+With a connection for each request (1,500 a second, in bursts) two workers cost, against one, 1.19 to 1.24 times; without any of
+this 1.07 to 1.15, and two proxies that share nothing and get half of the clients each 1.17: half the clients at a time cost more
+for each. To share evenly only those that stay was tried, and saved 5 to 9 of a hundred; but nobody can tell at the door who will
+stay, and eight that came behind a burst of others were all on one worker, for good.
 
 Without it two workers had 208 and 792 of 1,000 clients that stay and came one by one, with it 478 and 522, or better.
 
@@ -28,8 +26,6 @@ from greenproxy.observability.seats import Seat
 #: So many clients in a row are accepted by whoever is first in the line. It changes, because workers of another master (an
 #: upgrade) share too, of whom nothing is known; seldom, because it costs three system calls.
 _AT_ONCE = 8
-#: After so many it looks whether half of them have left again, within so long. Slower ones cost nothing that is worth a thought.
-_LOOK_AFTER, _FAST_S = 32, 0.25
 #: A lot: so many clients, and this part of the mean, more than the mean.
 _MANY, _MUCH = 8, 0.05
 #: So many times more is a lot with `reuse-port`. This part of its clients a worker closes in a second.
@@ -56,9 +52,6 @@ class Balance:
         self._accepted = 0
         self._theirs = -1.0
         self._since_s = 0.0
-        self._are_passing = False
-        self._had = 0
-        self._looked_s = 0.0
 
     def accepted(self, listener: Sharing, clients: int) -> None:
         """A client was accepted, and this worker has so many now. Costs 1 us beside the 80 of a connection."""
@@ -67,23 +60,14 @@ class Balance:
         if not listener.is_shared:
             return
         self._accepted += 1
-        if self._accepted % _LOOK_AFTER == 0:
-            self._look_who_left(clients)
         theirs, workers = seat.others()
         mean = (theirs + clients) / (workers + 1)
         excess = clients - mean
         much = _MANY + mean * _MUCH
-        if excess > much and not self._are_passing and self._takes(theirs):
+        if excess > much and self._takes(theirs):
             listener.rest(min(_PAUSE_S * excess / much, _LONGEST_PAUSE_S))
-        elif excess > much or (not self._are_passing and (excess >= 1 or self._accepted % _AT_ONCE == 0)):
+        elif excess >= 1 or self._accepted % _AT_ONCE == 0:
             listener.pass_on()
-
-    def _look_who_left(self, clients: int) -> None:
-        """See whether clients leave as fast as they come."""
-        now_s = monotonic()
-        left = self._had + _LOOK_AFTER - clients
-        self._are_passing = left >= _LOOK_AFTER / 2 and now_s - self._looked_s < _FAST_S
-        self._had, self._looked_s = clients, now_s
 
     def surplus(self, clients: int, is_shared: bool) -> int:
         """Return how many clients of so many should go to others, 0 while the difference is not a lot.

@@ -125,6 +125,8 @@ class Front:
         self._end_waits(self.reading, now - (self.settings.header_timeout_s or _FOREVER))
         for connection in self._older(self.lingering, now - LINGER_S):
             connection.close()
+        if not self._open:
+            self.recent.clear()  # what they said is tens of megabytes at worst
 
     def _end_waits(self, waiting: dict[Waiting, None], before_s: float) -> None:
         for connection in self._older(waiting, before_s):

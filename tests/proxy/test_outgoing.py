@@ -102,6 +102,13 @@ def test_of_one_head_a_bounded_number_of_clients_is_remembered() -> None:
     assert len(raw.sent) <= 16
 
 
+def test_what_a_middleware_made_long_is_not_remembered() -> None:
+    raw = parse_request_head(head("A: 1"))
+    for _ in range(3):
+        sent_for(raw, lambda it: setattr(it, "target", "/" + "x" * 5000), via=False)
+    assert not raw.sent
+
+
 def test_a_replaced_host_is_never_remembered() -> None:
     raw = parse_request_head(head("A: 1"))
     for _ in range(3):

@@ -135,6 +135,18 @@ def test_long_heads_are_not_remembered(front: MakeFront) -> None:
     assert it.front.recent == {}
 
 
+def test_what_was_remembered_goes_when_nobody_is_there_any_more(front: MakeFront) -> None:
+    it = front(say_target)
+    client = it.connect()
+    client.ask(get())
+    it.front.sweep()
+    assert it.front.recent
+    client.leave()
+    until(lambda: not it.front.connections)
+    it.front.sweep()
+    assert it.front.recent == {}
+
+
 # ------------------------------------------------------------------ pipelining
 
 
