@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from greenproxy.config.commands import Command
@@ -51,8 +52,8 @@ def _status(command: Command, environ: Mapping[str, str]) -> None:
         print(json.dumps(document, indent=2, ensure_ascii=False), flush=True)
         return
     try:
-        text = table(document)
-    except (KeyError, TypeError, AttributeError):  # during an upgrade, say
+        text = table(document, datetime.now(UTC))
+    except (KeyError, TypeError, ValueError, AttributeError):  # during an upgrade, say
         raise CannotDo(f"it is another version ({document.get('version')}); --json prints what it says") from None
     print(text, flush=True)
 

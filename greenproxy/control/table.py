@@ -1,17 +1,19 @@
-"""The state of a greenproxy as people read it: `greenproxy status`. A pure function of the document of /api/status."""
+"""The state of a greenproxy as people read it: `greenproxy status`. A pure function of the document of /api/status
+and the time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 Document = Mapping[str, Any]
 _UNITS_S = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
-def table(document: Document) -> str:
-    """Return the document as lines of text, aligned in columns, without a newline at the end."""
-    blocks = [_head(document), _totals(document), _workers(document), _listeners(document), _tls(document)]
+def table(document: Document, now: datetime) -> str:
+    """Return the document as lines of text, aligned in columns, without a newline at the end. `now` has a time zone."""
+    blocks = [_head(document), _totals(document), _workers(document), _listeners(document), _tls(document, now)]
     blocks += [_upstream(upstream) for upstream in document["upstreams"]]
     return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks if block)
 
@@ -69,7 +71,7 @@ def _listeners(document: Document) -> list[str]:
     return columns(rows, "<<>>")
 
 
-def _tls(document: Document) -> list[str]:
+def _tls(document: Document, now: datetime) -> list[str]:
     """Return a line for each certificate in force; the numbers are of its listener, and stand in its first line."""
     rows = [("tls", "handshakes", "resumed", "failures", "certificate", "expires")]
     for listener in document["listeners"]:
@@ -77,9 +79,15 @@ def _tls(document: Document) -> list[str]:
             counts = tuple(number(listener["tls"][key]) for key in ("handshakes", "resumed", "failures"))
             first: tuple[str, ...] = (listener["name"], *counts)
             for certificate in listener["certificates"]:
-                rows.append((*first, certificate["file"], certificate["not_after"].partition("T")[0]))
+                rows.append((*first, certificate["file"], _expires(certificate["not_after"], now)))
                 first = ("", "", "", "")
     return columns(rows, "<>>><<") if len(rows) > 1 else []
+
+
+def _expires(not_after: str, now: datetime) -> str:
+    """Return the day, and say so when it is over: a date in the past is easily taken for one to come."""
+    day = not_after.partition("T")[0]
+    return f"expired {day}" if now > datetime.fromisoformat(not_after) else day
 
 
 def _upstream(upstream: Document) -> list[str]:

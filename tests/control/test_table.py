@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Any
+
 import pytest
 
 from greenproxy.control.table import columns, duration, rate, table
@@ -32,8 +35,13 @@ upstream demo: 12.3/s, 1,000,000 requests, 4 failures, 3 retries, 0 queued
   127.0.0.1:9002         down        0     0   500,004         4"""
 
 
+def shown(status: dict[str, Any], now: str = "2026-11-22T02:00:00") -> str:
+    """Return the document as it is shown at a time (UTC)."""
+    return table(status, datetime.fromisoformat(now).replace(tzinfo=UTC))
+
+
 def test_everything_stands_in_columns() -> None:
-    assert table(document()) == WHOLE
+    assert shown(document()) == WHOLE
 
 
 def test_it_is_readable_on_a_hundred_columns() -> None:
@@ -42,33 +50,42 @@ def test_it_is_readable_on_a_hundred_columns() -> None:
 
 def test_a_reload_that_failed_tells_why() -> None:
     reload = {"number": 3, "state": "refused", "message": "f.ini:1: [x] unknown section\nf.ini:2: y"}
-    head = table(document(reload=reload)).split("\n\n")[0].splitlines()
+    head = shown(document(reload=reload)).split("\n\n")[0].splitlines()
     assert head[0].endswith(", reload 3 refused")
     assert head[1:] == ["  f.ini:1: [x] unknown section", "  f.ini:2: y"]
 
 
 def test_without_a_reload_none_is_told() -> None:
-    assert "reload" not in table(document(reload={"number": 0, "state": "none", "message": ""}))
+    assert "reload" not in shown(document(reload={"number": 0, "state": "none", "message": ""}))
 
 
 def test_that_it_stops_is_told() -> None:
-    assert table(document(state="stopping")).startswith("greenproxy 0.1.0, process 3943, up 3d 4h and stopping, generation 2, ")
+    assert shown(document(state="stopping")).startswith("greenproxy 0.1.0, process 3943, up 3d 4h and stopping, generation 2, ")
 
 
 def test_workers_that_serve_come_first_and_then_process_ids_count() -> None:
     (worker, _) = document()["workers"]
     states = {7: "serving", 3: "draining", 5: "serving", 9: "silent", 1: "starting"}
-    text = table(document(workers=[worker | {"pid": pid, "state": state} for pid, state in states.items()]))
+    text = shown(document(workers=[worker | {"pid": pid, "state": state} for pid, state in states.items()]))
     assert [line.split()[0] for line in text.split("\n\n")[2].splitlines()[1:]] == ["5", "7", "1", "3", "9"]
 
 
 def test_without_certificates_there_is_no_part_for_them() -> None:
     (plain, _) = document()["listeners"]
-    assert "tls" not in table(document(listeners=[plain]))
+    assert "tls" not in shown(document(listeners=[plain]))
+
+
+def test_certificate_that_has_expired_stands_out() -> None:
+    lines = shown(document(), "2026-12-25T00:00:00").splitlines()
+    assert [line.split("  ")[-1] for line in lines if ".pem" in line] == ["2027-02-19", "expired 2026-12-24"]
+
+
+def test_certificate_expires_on_its_last_day_by_the_second() -> None:
+    assert "expired" not in shown(document(), "2026-12-24T23:59:59")
 
 
 def test_without_upstreams_there_is_no_part_for_them() -> None:
-    assert "upstream" not in table(document(upstreams=[]))
+    assert "upstream" not in shown(document(upstreams=[]))
 
 
 @pytest.mark.parametrize(
