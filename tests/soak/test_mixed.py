@@ -12,6 +12,7 @@ import pytest
 
 from tests.processes import Process, wait_until
 from tests.soak.__main__ import main
+from tests.soak.cases import Case
 from tests.soak.mixed import Plan, mixed
 from tests.soak.stage import Stage
 from tests.soak.terrain import LEAKS
@@ -117,6 +118,13 @@ def test_mistake_on_the_command_line_has_status_2(words: list[str], capsys: pyte
         main(words)
     assert ended.value.code == 2
     assert "error: " in capsys.readouterr().err
+
+
+def test_case_that_does_not_leak_refuses_to(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Case, "full", lambda *_: pytest.fail("it ran"))
+    with pytest.raises(SystemExit, match="2"):
+        main(["--case", "reload", "--leak", "memory"])
+    assert "error: --leak is for the case mixed alone: reload would leak nothing" in capsys.readouterr().err
 
 
 def test_day_is_watched_with_as_few_samples_as_an_hour() -> None:
