@@ -147,13 +147,18 @@ def _is_whole(options: argparse.Namespace) -> bool:
 
 def _check_writable(path: Path) -> None:
     """Refuse a file that cannot be written before a quarter of an hour is spent on what goes into it."""
-    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise Trouble(f"{path} cannot be written")
+    try:
+        if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+            path.open("ab").close()  # so that the kernel says why
+    except OSError as error:
+        raise Trouble(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text())
+    except OSError as error:
+        raise Trouble(f"{path} cannot be read: {error.strerror}") from None
     except ValueError:
         data = None
     if not isinstance(data, dict) or data.get("format") != _FORMAT or not set(data) >= _KEYS:

@@ -89,7 +89,8 @@ def test_wrong_argument_is_named(arguments: list[str], told: str, capsys: pytest
         (["--rounds", "2", "--write-docs"], "--write-docs wants at least 3 rounds"),
         (["--scenario", "own", "--target", "nginx"], "no scenario of these has nginx"),
         (["--before", "/nowhere"], "/nowhere is no checkout of greenproxy"),
-        (["--from", "/nowhere/figures.json"], "/nowhere/figures.json"),
+        (["--from", "/nowhere/figures.json"], "bench: /nowhere/figures.json cannot be read: No such file or directory\n"),
+        (["--from", "/"], "bench: / cannot be read: Is a directory\n"),
     ],
 )
 def test_what_is_not_possible_is_told_in_a_line(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -170,12 +171,13 @@ def test_program_that_is_not_there_is_told(tmp_path: Path) -> None:
         Children(tmp_path).start("proxy", ["no-such-proxy"], None)
 
 
+@pytest.mark.parametrize(("name", "why"), [("none/x.json", "No such file or directory"), ("", "Is a directory")])
 def test_figures_that_cannot_be_written_are_refused_before_measuring(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(command, "run", lambda *_: pytest.fail("measured"))
-    assert command.main(["--scenario", "small", "--json", str(tmp_path / "none" / "x.json")]) == 2
-    assert "x.json cannot be written" in capsys.readouterr().err
+    assert command.main(["--scenario", "small", "--json", str(tmp_path / name)]) == 2
+    assert capsys.readouterr().err == f"bench: {tmp_path / name} cannot be written: {why}\n"
 
 
 @pytest.mark.parametrize("text", ["{}", "[1]", "no JSON", '{"format": 1, "scenarios": {}}'])
