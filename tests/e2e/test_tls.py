@@ -327,6 +327,12 @@ def test_client_without_a_certificate_is_refused_where_one_is_required(house: Se
     assert house.backend.requests == []
 
 
+def test_client_without_a_certificate_is_told_of_where_one_is_required(house: SecureHouse) -> None:
+    with pytest.raises((ssl.SSLError, Cut)), house.client("strict") as client:
+        client.ask(get("/refused"))
+    house.proxy.wait_for_log("no TLS with 127.0.0.1 on listener strict: peer did not return a certificate")
+
+
 def test_certificate_of_a_stranger_is_refused(house: SecureHouse) -> None:
     pair = house.servers.issue(subject="/CN=mallory")
     context = client_context(pair=(str(pair.certificate), str(pair.key)))
