@@ -13,9 +13,9 @@ _WIDTH = 130
 #: Scenarios, and how the sentence names what is asked there.
 _BESIDE_NGINX = {
     "small": "small requests",
-    "tls": "the same over TLS",
+    "small-512": "the same over 512 connections",
+    "tls": "small ones over TLS",
     "bulk-1m": "downloads of 1 MiB",
-    "upload-1m": "uploads of 1 MiB",
 }
 
 
@@ -24,7 +24,7 @@ def gist(data: dict[str, Any]) -> str:
     ratios = {what: _times(data, name, "nginx") for name, what in _BESIDE_NGINX.items()}
     nginx = [f"{ratio:.2g} for {what}" for what, ratio in ratios.items() if ratio is not None]
     aiohttp = _times(data, "small", "aiohttp")
-    parts = [f"where nginx takes a second of processor time, greenproxy takes {', '.join(nginx)}"] if nginx else []
+    parts = [f"where nginx as it comes takes a second of processor time, greenproxy takes {', '.join(nginx)}"] if nginx else []
     if aiohttp is not None:
         parts.append(f"where a proxy written with aiohttp takes one, it takes {aiohttp:.2g} for small requests")
     text = "; ".join(parts) or "nothing was measured beside others"

@@ -15,6 +15,7 @@ from bench.scenarios import COST, GROWTH, LATENCY, MEMORY, OTHER_TARGETS, ROUNDS
 Data = dict[str, Any]
 _OURS = "greenproxy"
 _PEERS = ("nginx", "haproxy", "caddy", "aiohttp", "mitmproxy")
+_COMPARED = ("nginx", "nginx large buffers", *_PEERS[1:])
 #: Scenarios that compare greenproxy with itself, or need a base of their own; they have a table to themselves.
 _APART = ("own", "logged")
 _DASH = "-"
@@ -128,7 +129,7 @@ def _range(ordered: list[Any]) -> str:
 def verdicts(data: Data) -> list[str]:
     """Return a line for each peer: where greenproxy uses more processor time than it, and where less, if not by a hair."""
     lines = []
-    for peer in _PEERS:
+    for peer in _COMPARED:
         found = _ratios_to(peer, data, COST, "cpu_us")
         more = [each for each in found if each[0] > 1 + _EVEN]
         less = [each for each in found if each[0] < 1 - _EVEN]

@@ -26,8 +26,9 @@ NOTES = {
 The column of nginx is processor time, the median of the rounds; the others are multiples of it, the median of the
 ratios within rounds, as everywhere on this page. In brackets is the middle half of the ratios, or all of them, from the
 lowest to the highest, where there were fewer than four rounds. 1.00 is as dear as nginx, less is cheaper. nginx reads
-bodies ahead, into files when they are long; `nginx unbuffered` does not (`proxy_buffering off`,
-`proxy_request_buffering off`).
+bodies ahead, by default into files from 16 KiB (requests) or 64 KiB (responses) on, and that is what it loses by with
+long ones. `nginx large buffers` keeps them in memory, 2 MiB for each request that goes on: `client_body_buffer_size 2m`,
+`proxy_buffer_size 64k`, `proxy_buffers 32 64k`, `proxy_busy_buffers_size 512k`, `proxy_max_temp_file_size 0`.
 """,
     "own": """\
 Each row beside a greenproxy, or an nginx, of the second kind in the same rounds. Logs are an access log in a file, and
@@ -69,7 +70,8 @@ HOW = """\
   memory or from cached files, on two addresses.
 - Rounds, and seconds of load in each: {lasted}.
 - All are configured as one would for this load: connections to the origin are kept (512 at least), idle clients may
-  stay for ten minutes, the client's address is passed on, nothing is logged. greenproxy has everything on that is on by
+  stay for ten minutes, the client's address is passed on, nothing is logged; buffers are as they are by default, save
+  where the table says otherwise. greenproxy has everything on that is on by
   default: active and passive health checks, metrics, retries, strict parsing. HAProxy checks its backends too; nginx,
   aiohttp and mitmproxy do not.
 - `aiohttp` is the reverse proxy that many Python teams write themselves, on aiohttp and uvloop

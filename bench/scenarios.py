@@ -89,9 +89,9 @@ def _cells(load: Loading, proxies: Sequence[str] = _ALL) -> tuple[Cell, ...]:
 
 
 def _bulk(load: Loading) -> tuple[Cell, ...]:
-    """nginx twice: it reads bodies ahead, to files in the end, unless told not to."""
+    """nginx twice: it reads bodies ahead, to files in the end, unless it has buffers that are large enough."""
     first, *others = _cells(load)
-    return (first, Cell("nginx unbuffered", Variant("nginx", is_unbuffered=True), load), *others)
+    return (first, Cell("nginx large buffers", Variant("nginx", has_large_buffers=True), load), *others)
 
 
 _OWN = "greenproxy"
@@ -159,7 +159,7 @@ ALL = (
     Scenario("bulk-1m", COST, "downloads of 1 MiB", _bulk(Wrk("/1m", 8))),
     Scenario("bulk-10m", COST, "downloads of 10 MiB", _bulk(Wrk("/10m", 4))),
     Scenario("chunked-1m", COST, "downloads of 1 MiB in chunks", _bulk(Wrk("/chunked/1m", 8))),
-    Scenario("upload-1m", COST, "uploads of 1 MiB", _cells(Wrk("/up", 8, script="upload.lua"))),
+    Scenario("upload-1m", COST, "uploads of 1 MiB", _bulk(Wrk("/up", 8, script="upload.lua"))),
     Scenario("tls", COST, "GET over TLS 1.3, 32 kept connections", _cells(Wrk(is_secure=True), _WITH_MITMPROXY)),
     Scenario("tls-churn", COST, "a new TLS connection for every request", _cells(Wrk("/", 16, _CHURN, is_secure=True))),
     Scenario("tls-new", COST, "the same with a full handshake each, 4 clients", _cells(Handshakes())),

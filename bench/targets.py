@@ -26,7 +26,7 @@ class Variant:
     proxy: str
     logs: bool = False
     workers: int = 1
-    is_unbuffered: bool = False
+    has_large_buffers: bool = False
     is_under_gunicorn: bool = False
     has_middleware: bool = False
     backends: int = 2
@@ -133,12 +133,17 @@ tls-key = key.pem
 # ------------------------------------------------------------------ the others
 
 
+#: By default nginx reads bodies ahead into files, from 16 KiB (of requests) and 64 KiB (of responses) on.
+_LARGE_BUFFERS = """client_body_buffer_size 2m; proxy_buffer_size 64k; proxy_buffers 32 64k; proxy_busy_buffers_size 512k;
+          proxy_max_temp_file_size 0;"""
+
+
 def _nginx(variant: Variant, place: Place) -> Launch:
     servers = " ".join(f"server {each};" for each in place.ground.origins[: variant.backends])
     paths = route_prefixes(variant.routes) or ["/"]
     locations = "\n".join(f"location {path} {{ proxy_pass http://origin; }}" for path in paths)
     log = f"access_log {place.name}-access.log;" if variant.logs else "access_log off;"
-    buffering = "proxy_buffering off; proxy_request_buffering off;" if variant.is_unbuffered else ""
+    buffering = _LARGE_BUFFERS if variant.has_large_buffers else ""
     text = f"""
         worker_processes 1; daemon off; pid {place.name}.pid; error_log stderr crit;
         events {{ worker_connections 18000; }}
