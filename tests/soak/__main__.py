@@ -11,6 +11,7 @@ import time
 from greenproxy.config.errors import BadValue
 from greenproxy.config.values import parse_duration_s
 from tests.soak.cases import CASES, Case
+from tests.soak.interrupts import Interrupts
 from tests.soak.show import as_data, lines
 from tests.soak.stage import Stage
 from tests.soak.terrain import LEAKS
@@ -33,7 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{case.name:18s}{case.full_s:5g} s  {case.does}")
         return _HELD
     try:
-        return _run(CASES[options.case], options)
+        with Interrupts().at_once():
+            return _run(CASES[options.case], options)
     except AssertionError as error:
         print(f"WRONG: {error}", file=sys.stderr)
         return _WRONG

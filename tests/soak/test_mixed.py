@@ -107,6 +107,14 @@ def test_interrupted_run_leaves_nothing_behind(interrupted: Interrupted) -> None
     assert not interrupted[2]
 
 
+def test_a_case_that_is_told_to_end_leaves_nothing_behind(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.soak", "--case", "reload", "--seconds", "30"]
+    with Process(command, tmp_path, {"TMPDIR": str(tmp_path)}) as soak:
+        wait_until(lambda: list(tmp_path.glob("soak-reload-*/load/spec.json")), "the load has begun", 40.0)
+        status = soak.stop(signal.SIGTERM, 50.0)
+    assert (status, processes_in(tmp_path)) == (2, []), soak.output()
+
+
 def test_list_names_every_case(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--list"]) == 0
     assert {"mixed", "reload", "chaos"} <= {line.split()[0] for line in capsys.readouterr().out.splitlines()}
