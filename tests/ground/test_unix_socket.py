@@ -52,7 +52,8 @@ def test_socket_that_a_dead_process_left_is_replaced(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))
         left.listen(1)
-    listen(str(path), 1)[0].close()
+    with listen(str(path), 1)[0], socket.socket(socket.AF_UNIX) as client:
+        assert client.connect_ex(str(path)) == 0
 
 
 def test_socket_that_somebody_listens_on_is_in_use_and_stays(path: Path, running: socket.socket) -> None:
@@ -127,6 +128,7 @@ def test_file_that_is_gone_already_is_no_error(path: Path) -> None:
     path.unlink()
     file.remove()
     server.close()
+    assert not path.exists()
 
 
 def test_file_that_is_somebody_elses_by_now_stays(path: Path) -> None:
@@ -174,6 +176,7 @@ def test_folder_that_somebody_else_has_locked_is_waited_for_in_vain_only_for_a_m
     try:
         unix_socket.fcntl.flock(folder, unix_socket.fcntl.LOCK_SH)  # as programs do that keep a cleaner out of their folder
         server, file = listen(str(path), 1)
+        assert path.is_socket()
         file.remove()
         server.close()
     finally:

@@ -173,15 +173,35 @@ def test_an_unparked_stream_gives_what_came_meanwhile(parked: Parked) -> None:
 
 
 def test_unparking_twice_is_harmless(parked: Parked) -> None:
-    stream, _, _ = parked
+    stream, peer, bell = parked
     stream.unpark()
-    stream.unpark()
+    assert not stream.unpark()
+    peer.sendall(b"x")
+    turns()
+    assert bell.rings == 0
+
+
+@pytest.mark.parametrize("has_come", [False, True])
+def test_unparking_tells_of_what_the_loop_has_seen_and_told_others_first(pair: MakePair, *, has_come: bool) -> None:
+    stream, peer = pair()
+    first, first_peer = connected()
+    told: list[bool] = []
+    stream.park(Bell())
+    before = Stream(first, CLIENTS_FIRST)
+    before.park(lambda: told.append(stream.unpark()))
+    if has_come:
+        peer.sendall(b"x")
+    first_peer.sendall(b"x")
+    until(lambda: told)
+    before.close()
+    first_peer.close()
+    assert told == [has_come]
 
 
 def test_unparking_what_is_closed_is_harmless(parked: Parked) -> None:
     stream, _, _ = parked
     stream.close()
-    stream.unpark()
+    assert not stream.unpark()
 
 
 # ------------------------------------------------------------------ parked, and somebody waits

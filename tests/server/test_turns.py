@@ -133,6 +133,11 @@ def test_after_that_it_can_be_registered_and_made_exclusive_again(waiting: Waiti
     waiting.unwatch()
     waiting.turns._control(2)
     waiting.watch()
+    assert_it_becomes_exclusive(waiting)
+
+
+def assert_it_becomes_exclusive(waiting: Waiting) -> None:
+    """Let it find out that the place is lost, and register it again: then it is exclusive, and hears of clients."""
     waiting.turns.step_out()
     waiting.unwatch()
     waiting.watch()
@@ -176,12 +181,7 @@ def test_in_a_new_epoll_it_becomes_exclusive_again(waiting: Waiting) -> None:
     waiting.turns.begin()
     waiting.loop.reinit()
     poll()
-    waiting.turns.step_out()
-    waiting.unwatch()
-    waiting.watch()
-    waiting.turns.begin()
-    assert waiting.is_exclusive
-    waiting.connect()
+    assert_it_becomes_exclusive(waiting)
 
 
 def test_without_proc_all_are_woken(waiting: Waiting, monkeypatch: pytest.MonkeyPatch) -> None:
